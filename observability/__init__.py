@@ -1,0 +1,1 @@
+"""What every room shares to be seen: settings, logs, the retry policy."""

@@ -1,0 +1,1 @@
+"""What runs beside the stream: the source's stand-in, ingestion, the outbox, the audit."""

@@ -1,0 +1,1 @@
+"""The Random User API's contract, served locally, with faults on demand."""

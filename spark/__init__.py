@@ -1,0 +1,1 @@
+"""The two lanes from Kafka to the stores, and the stores' contract."""
