@@ -33,6 +33,7 @@ def start(service: str, level: int = logging.INFO) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(service))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("kafka").setLevel(logging.ERROR)  # it warns of every slow turn of its own loop
     for room in ("services", "spark", "dashboard", "engines", "observability", "__main__"):
         logging.getLogger(room).setLevel(level)
 

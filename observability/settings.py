@@ -77,7 +77,13 @@ def read(cls: type[T], env: Mapping[str, str]) -> T:
         if key not in env:
             raise WrongSetting(f"{key}: not set")
         try:
-            values[field.name] = msgspec.convert(env[key], hints[field.name], strict=False)
+            values[field.name] = msgspec.convert(env[key], hints[field.name], strict=False, dec_hook=_path)
         except msgspec.ValidationError as error:
             raise WrongSetting(f"{key}={env[key]!r}: {error}") from error
     return cls(**values)
+
+
+def _path(wanted: type, value: Any) -> Any:
+    if wanted is Path:
+        return Path(value)
+    raise NotImplementedError(f"a setting cannot be a {wanted}")

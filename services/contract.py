@@ -2,13 +2,14 @@
 What the services promise to every reader of the topics: topic names, headers, and the user event with its version.
 
     ContractError
-    ├── MalformedUser       a record that the source sent breaks the source's contract
+    ├── MalformedUser       a record that the source sent breaks the source's contract (services.records)
     └── PoisonMessage       a message on users.raw is not a user event of a version we know
 """
 
+import json
 import re
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -16,8 +17,12 @@ USERS = "users.raw"
 DEAD_LETTERS = "users.dlq"
 VERSION = 1
 
-# Headers of a dead letter: its value is the original bytes, without the secrets; its key is the user's id, if known.
-REASON, STAGE, ORIGIN, CUT = "vigie.reason", "vigie.stage", "vigie.origin", "vigie.cut"
+# Headers. Of every message that ingestion sends: `<outbox id>:<row>`, by which a row is known again on its topic.
+ROW = "vigie.row"
+# Of a dead letter: why, where it was set aside (`ingest` or `raw`), there also the `topic:partition:offset` it is from.
+# Its value is the original bytes without the secrets, up to MAX_DEAD_LETTER_BYTES; its key is the user's id, if known.
+REASON, STAGE, ORIGIN = "vigie.reason", "vigie.stage", "vigie.origin"
+MAX_DEAD_LETTER_BYTES = 4 * 2**20
 
 SECRETS = ("password", "salt", "md5", "sha1", "sha256")  # of `login`; and `id.value`
 
@@ -89,10 +94,11 @@ class Picture(Part, frozen=True):
 
 
 class Source(Part, frozen=True):
-    """Where a user came from: the seed and the page of the call, the way to fetch the same user again."""
+    """Where a user came from: the call's seed, page and page size, the way to fetch the same user again."""
 
     seed: Text
     page: Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
+    page_size: Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
 
 
 class UserEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +132,7 @@ class _Version(msgspec.Struct):
 
 _event = msgspec.json.Decoder(UserEvent)
 _version = msgspec.json.Decoder(_Version)
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what a decoder raises on bytes it refuses
 
 
 def decode(value: bytes | None) -> UserEvent:
@@ -138,17 +145,25 @@ def decode(value: bytes | None) -> UserEvent:
     if value is None:
         raise PoisonMessage("no value")
     try:
-        return _event.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        event = _event.decode(value)
+    except UNREADABLE as error:
         raise PoisonMessage(_why(value, error)) from error
+    if not storable(event):
+        raise PoisonMessage("a date is outside the years 2 to 9998")
+    return event
 
 
 def _why(value: bytes, error: Exception) -> str:
     try:
         version = _version.decode(value).v
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return str(error)
     return str(error) if version == VERSION else f"schema version {version} is not known; this one reads {VERSION}"
+
+
+def storable(event: UserEvent) -> bool:
+    """Whether every date of the event has its UTC value in every store's range."""
+    return all(1 < at.year < 9999 for at in (event.fetched_at, event.dob.date, event.registered.date))
 
 
 def encode(event: UserEvent) -> bytes:
@@ -156,6 +171,35 @@ def encode(event: UserEvent) -> bytes:
     return msgspec.json.encode(event)
 
 
-_STRING = rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)'
-_SECRET = re.compile(rb'("(?:' + "|".join(SECRETS).encode() + rb')"\s*:\s*)' + _STRING)
-_ID = re.compile(rb'("id"\s*:\s*\{[^{}]*?"value"\s*:\s*)' + _STRING)
+_REMOVED = "[removed]"
+_MAY_HOLD = re.compile(rb'"(?:' + "|".join((*SECRETS, "login", "id")).encode() + rb')"|\\u')
+
+
+def without_secrets(original: bytes) -> bytes:
+    """
+    Return `original` with every secret's value replaced, and not a byte changed where it holds none.
+
+    What parses is searched at any depth. What does not is kept up to where a secret may begin.
+    """
+    removed: list[str] = []
+
+    def clean(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        kept: dict[str, Any] = {}
+        for key, value in pairs:
+            no_object = key in ("login", "id") and value is not None and not isinstance(value, dict)
+            if key in SECRETS or no_object:
+                removed.append(key)
+                kept[key] = _REMOVED
+            elif key == "id" and value is not None and value.get("value") is not None:
+                removed.append(key)
+                kept[key] = {**value, "value": _REMOVED}
+            else:
+                kept[key] = value
+        return kept
+
+    try:
+        parsed = json.loads(original.decode(errors="replace"), object_pairs_hook=clean)
+    except (ValueError, RecursionError):
+        begins = _MAY_HOLD.search(original)
+        return original[: begins.start()] + _REMOVED.encode() if begins else original
+    return json.dumps(parsed).encode() if removed else original

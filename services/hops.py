@@ -1,0 +1,240 @@
+"""
+What each hop of the pipeline has counted: one row from the source to the stores, None where a hop does not answer.
+
+`python -m services.hops` prints it; `--until-stored S` waits until both stores hold users.
+"""
+
+import argparse
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from cassandra import ConsistencyLevel, DriverException
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
+from cassandra.policies import RoundRobinPolicy
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.errors import KafkaError
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from observability import logs, settings
+from services import topics
+from services.contract import DEAD_LETTERS, USERS
+from services.ingest import outbox_path
+from services.outbox import read_counts
+from spark.contract import ALL_TIME, DATABASE, EVERYONE, GROUPS, KEYSPACE, NEWEST_USERS, RAW, STATS
+from spark.contract import USERS as COLLECTION
+
+
+@dataclass(frozen=True)
+class Hops:
+    """Counts of users (`on_topic`, `read_*`: of messages) since the system was first started; seconds for the age."""
+
+    fetched: int | None = None
+    duplicates: int | None = None
+    rejected: int | None = None
+    outbox: int | None = None
+    acknowledged: int | None = None
+    on_topic: int | None = None
+    dead_letters: int | None = None
+    read_raw: int | None = None
+    read_stats: int | None = None
+    stored: int | None = None
+    summed: int | None = None
+    newest_age_s: float | None = None
+
+
+MEANING = {
+    "fetched": "users that the source sent",
+    "duplicates": "of them known already, dropped at the door",
+    "rejected": "of them malformed, set aside",
+    "outbox": "waiting on disk for the brokers",
+    "acknowledged": "users that the brokers have acknowledged",
+    "on_topic": f"messages on {USERS}",
+    "dead_letters": f"messages on {DEAD_LETTERS}",
+    "read_raw": "messages read by the raw lane",
+    "read_stats": "messages read by the stats lane",
+    "stored": "users in MongoDB",
+    "summed": "users in Cassandra's all-time total",
+    "newest_age_s": "seconds since the newest stored user was fetched",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the hops are asked."""
+
+    state: Path
+    kafka_bootstrap: str
+    mongo_uri: str
+    cassandra_hosts: str
+    cassandra_port: int
+
+
+def of_outbox(wanted: Settings) -> Hops:
+    with read_only(outbox_path(wanted.state)) as db:
+        counts = read_counts(db)
+    return Hops(
+        fetched=counts.fetched,
+        duplicates=counts.duplicates,
+        rejected=counts.rejected,
+        outbox=counts.waiting + counts.waiting_dead,
+        acknowledged=counts.acknowledged,
+    )
+
+
+def of_kafka(wanted: Settings) -> Hops:
+    reader = topics.consumer(wanted.kafka_bootstrap)
+    try:
+        places = {topic: topics.partitions(reader, topic) for topic in (USERS, DEAD_LETTERS)}
+        both = [tp for found in places.values() for tp in found]
+        ends, begins = reader.end_offsets(both), reader.beginning_offsets(both)
+    finally:
+        reader.close()
+    read = {lane: committed(wanted.kafka_bootstrap, lane) for lane in (RAW, STATS)}
+    return Hops(
+        on_topic=sum(ends[tp] for tp in places[USERS]),
+        dead_letters=sum(ends[tp] - begins[tp] for tp in places[DEAD_LETTERS]),
+        read_raw=sum(read[RAW].values()),
+        read_stats=sum(read[STATS].values()),
+    )
+
+
+def committed(bootstrap: str, lane: str) -> dict[TopicPartition, int]:
+    """How far a lane has read each partition of users.raw, as it has told its consumer group."""
+    admin = KafkaAdminClient(
+        bootstrap_servers=bootstrap.split(","), request_timeout_ms=5_000, bootstrap_timeout_ms=5_000
+    )
+    try:
+        found = admin.list_group_offsets({GROUPS[lane]: None})
+    finally:
+        admin.close()
+    return {tp: one.offset for tp, one in found.get(GROUPS[lane], {}).items() if tp.topic == USERS}
+
+
+def of_mongo(wanted: Settings) -> Hops:
+    with mongo(wanted.mongo_uri) as client:
+        database = client[DATABASE]
+        times = [user["fetched_at"] for shown in database[NEWEST_USERS].find() for user in shown["users"]]
+        age_s = (datetime.now(UTC) - max(times)).total_seconds() if times else None
+        return Hops(stored=database[COLLECTION].estimated_document_count(), newest_age_s=age_s)
+
+
+def of_cassandra(wanted: Settings) -> Hops:
+    session = cassandra(wanted)
+    try:
+        row = session.execute(
+            f"SELECT users FROM {KEYSPACE}.totals WHERE period=%s AND dimension=%s AND value=%s",
+            (ALL_TIME, EVERYONE, EVERYONE),
+        ).one()
+    finally:
+        session.cluster.shutdown()
+    return Hops(summed=row.users if row else 0)
+
+
+SILENT = (sqlite3.Error, KafkaError, topics.TopicUnreadable, PyMongoError, NoHostAvailable, DriverException, OSError)
+
+
+def ask(wanted: Settings) -> tuple[Hops, dict[str, str]]:
+    """Ask every hop at once; return what they say, and for each that is silent the reason."""
+    asked: dict[str, Callable[[Settings], Hops]] = {
+        "outbox": of_outbox,
+        "kafka": of_kafka,
+        "mongodb": of_mongo,
+        "cassandra": of_cassandra,
+    }
+    said, silent = Hops(), {}
+    with ThreadPoolExecutor(len(asked)) as pool:
+        for name, answer in [(name, pool.submit(one, wanted)) for name, one in asked.items()]:
+            try:
+                said = replace(said, **{k: v for k, v in asdict(answer.result()).items() if v is not None})
+            except SILENT as error:
+                silent[name] = f"{type(error).__name__}: {str(error)[:200]}"
+    return said, silent
+
+
+def read_only(path: Path) -> closing[sqlite3.Connection]:
+    """
+    Open an outbox for a look; it is closed by the end of the `with`.
+
+    Raises:
+        sqlite3.Error: there is none.
+    """
+    return closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5))
+
+
+def mongo(uri: str) -> MongoClient[dict[str, Any]]:
+    return MongoClient(uri, serverSelectionTimeoutMS=3_000, socketTimeoutMS=60_000, tz_aware=True)
+
+
+def cassandra(wanted: Settings) -> Session:
+    """
+    Open a session for a look, at the consistency level ONE; close it with `session.cluster.shutdown()`.
+
+    Raises:
+        NoHostAvailable: no node answers.
+    """
+    profile = ExecutionProfile(RoundRobinPolicy(), consistency_level=ConsistencyLevel.ONE)
+    cluster = Cluster(
+        wanted.cassandra_hosts.split(","),
+        port=wanted.cassandra_port,
+        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+        connect_timeout=3,
+        protocol_version=5,
+    )
+    try:
+        return cluster.connect()
+    except Exception:
+        cluster.shutdown()
+        raise
+
+
+def stored(hops: Hops) -> bool:
+    """Whether users are in both stores."""
+    return bool(hops.stored and hops.summed)
+
+
+def table(hops: Hops) -> str:
+    """One line a hop: name, count, meaning."""
+    lines = []
+    for one in fields(hops):
+        value = getattr(hops, one.name)
+        shown = "?" if value is None else f"{value:,.1f}" if isinstance(value, float) else f"{value:,}"
+        lines.append(f"{one.name:<14}{shown:>14}  {MEANING[one.name]}")
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None, env: Mapping[str, str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m services.hops", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one line of JSON instead of the table")
+    parser.add_argument(
+        "--until-stored", type=float, metavar="S", help="wait at most S seconds for users in both stores"
+    )
+    asked = parser.parse_args(argv)
+    logs.start("hops", level=40)
+    try:
+        wanted = settings.read(Settings, env or settings.environ())
+    except settings.WrongSetting as error:
+        print(error, file=sys.stderr)  # noqa: T201 — the answer to the person who typed it
+        return 2
+    ends = time.monotonic() + (asked.until_stored or 0)
+    hops, silent = ask(wanted)
+    while asked.until_stored and not stored(hops) and time.monotonic() < ends:
+        time.sleep(0.5)
+        hops, silent = ask(wanted)
+    print(msgspec.json.encode(hops).decode() if asked.json else table(hops))  # noqa: T201 — what was asked for
+    for name, reason in silent.items():
+        print(f"{name} does not answer: {reason}", file=sys.stderr)  # noqa: T201
+    return 1 if asked.until_stored and not stored(hops) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

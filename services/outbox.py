@@ -1,0 +1,319 @@
+"""
+The outbox: what was fetched and is not yet acknowledged by the brokers, on disk, with the cursor that fetched it.
+
+    OutboxError
+    ├── OutboxFull      no room: the bound, or the disk; nothing of the page was kept, its cursor neither
+    └── OutboxDamaged   the file is no outbox; `open_outbox` puts it aside and starts a new one
+
+One SQLite file. A page, its cursor and its counts are one transaction; so are acknowledged rows and their counts.
+"""
+
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from observability.logs import Log
+from services.contract import DEAD_LETTERS, USERS, UserEvent, encode
+from services.records import Rejected
+from services.source import Cursor
+
+log = Log(__name__)
+
+FORMAT = 1
+SCHEMA = """
+CREATE TABLE identity(id TEXT NOT NULL);
+CREATE TABLE outbox(
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, key BLOB, value BLOB NOT NULL, reason TEXT
+);
+CREATE TABLE seen(seq INTEGER PRIMARY KEY AUTOINCREMENT, user_id BLOB NOT NULL UNIQUE);
+CREATE TABLE cursors(
+    seed TEXT, page_size INTEGER, nationalities TEXT, page INTEGER NOT NULL, PRIMARY KEY(seed, page_size, nationalities)
+);
+CREATE TABLE settings(key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE calls(at REAL NOT NULL, users INTEGER NOT NULL);
+CREATE TABLE positions(topic TEXT, partition INTEGER, offset INTEGER NOT NULL, PRIMARY KEY(topic, partition));
+CREATE TABLE counts(name TEXT PRIMARY KEY, n INTEGER NOT NULL);
+INSERT INTO counts
+    VALUES ('fetched', 0), ('duplicates', 0), ('rejected', 0), ('acknowledged', 0), ('acknowledged_dead', 0);
+"""
+
+
+class OutboxError(Exception):
+    """The base of what the outbox can say instead of yes."""
+
+
+class OutboxFull(OutboxError):
+    """No room: nothing of the page was kept, nor its cursor moved."""
+
+
+class OutboxDamaged(OutboxError):
+    """The file is not an outbox that this version can read."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One message waiting for its acknowledgement; `reason` is a dead letter's."""
+
+    seq: int
+    topic: str
+    key: bytes | None
+    value: bytes
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Acknowledged:
+    """Where the brokers have put a row."""
+
+    seq: int
+    topic: str
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Since the outbox was made: fetched = duplicates + rejected + the users that wait or are acknowledged."""
+
+    fetched: int
+    duplicates: int
+    rejected: int
+    acknowledged: int
+    acknowledged_dead: int
+    waiting: int
+    waiting_dead: int
+
+
+class Outbox:
+    """An open outbox; its calls may come from several threads."""
+
+    def __init__(self, path: Path, max_bytes: int = 2**28, seen_users: int = 10**6) -> None:
+        """
+        Open or make the file.
+
+        Raises:
+            OutboxDamaged: it is there and is not an outbox.
+            OutboxFull: it is not there and the disk has no room for it.
+        """
+        self.path, self.max_bytes, self.seen_users = path, max_bytes, seen_users
+        self._lock = threading.RLock()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
+        try:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            with self._transaction():
+                if not self._db.execute("PRAGMA user_version").fetchone()[0] and self._is_blank():
+                    self._make()
+            self._check()
+            self.id: str = self._db.execute("SELECT id FROM identity").fetchone()[0]
+            self._bytes: int = self._db.execute("SELECT coalesce(sum(length(value)), 0) FROM outbox").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            self._db.close()
+            if isinstance(error, sqlite3.OperationalError) and "full" in str(error):
+                raise OutboxFull(f"{path}: {error}") from error
+            raise OutboxDamaged(f"{path}: {error}") from error
+        except OutboxError:
+            self._db.close()
+            raise
+
+    def _is_blank(self) -> bool:
+        return not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+
+    def _make(self) -> None:
+        for statement in filter(str.strip, SCHEMA.split(";\n")):
+            self._db.execute(statement)
+        self._db.execute("INSERT INTO identity VALUES (?)", (str(uuid.uuid4()),))
+        self._db.execute(f"PRAGMA user_version={FORMAT}")
+
+    def _check(self) -> None:
+        found = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if found != FORMAT:
+            raise OutboxDamaged(f"{self.path}: format {found}; this version reads {FORMAT}")
+        result = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if result != "ok":
+            raise OutboxDamaged(f"{self.path}: {result}")
+
+    def close(self) -> None:
+        self._db.close()
+
+    def is_new(self) -> bool:
+        """Whether the topics were never looked at: what they hold of an earlier outbox is not yet known here."""
+        return not self.positions()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException as error:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                if isinstance(error, sqlite3.OperationalError):
+                    raise OutboxFull(f"{self.path}: {error}") from error
+                raise
+
+    def seed(self, wanted: str) -> str:
+        """The run's seed: the wanted one, or, if it is empty, one drawn when this outbox was made; the audit asks it."""
+        with self._transaction() as db:
+            db.execute("INSERT OR IGNORE INTO settings VALUES ('drawn_seed', ?)", (uuid.uuid4().hex[:16],))
+            seed = wanted or str(db.execute("SELECT value FROM settings WHERE key='drawn_seed'").fetchone()[0])
+            db.execute("INSERT OR REPLACE INTO settings VALUES ('seed', ?)", (seed,))
+            return seed
+
+    def cursor(self, seed: str, page_size: int, nationalities: str) -> Cursor:
+        """Where fetching goes on for this seed, page size and choice of nationalities."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT page FROM cursors WHERE (seed, page_size, nationalities)=(?,?,?)",
+                (seed, page_size, nationalities),
+            ).fetchone()
+        return Cursor(seed, row[0] if row else 1, page_size, nationalities)
+
+    def calls(self, since: float) -> list[tuple[float, int]]:
+        """When, after `since` (seconds of the epoch), how many users were fetched."""
+        with self._lock:
+            return self._db.execute("SELECT at, users FROM calls WHERE at > ? ORDER BY at", (since,)).fetchall()
+
+    def only_known(self, users: Sequence[UserEvent]) -> bool:
+        """Whether there are users and every one was met before."""
+        with self._lock:
+            return bool(users) and all(
+                self._db.execute("SELECT 1 FROM seen WHERE user_id=?", (_short(user.user_id),)).fetchone()
+                for user in users
+            )
+
+    def keep(self, cursor: Cursor, users: Sequence[UserEvent], rejected: Sequence[Rejected]) -> int:
+        """
+        Commit a page and move its cursor, at once or not at all; return how many of its users were not met before.
+
+        Raises:
+            OutboxFull: the bound is reached, or the disk is full; nothing has changed, the same page may be kept later.
+        """
+        values = [encode(user) for user in users]
+        size = sum(map(len, values)) + sum(len(letter.original) for letter in rejected)
+        if self._bytes + size > self.max_bytes:
+            raise OutboxFull(f"{self._bytes:,} of {self.max_bytes:,} bytes wait for the brokers (VIGIE_OUTBOX_MAX_MB)")
+        with self._transaction() as db:
+            kept = 0
+            for user, value in zip(users, values, strict=True):
+                if db.execute("INSERT OR IGNORE INTO seen(user_id) VALUES (?)", (_short(user.user_id),)).rowcount:
+                    db.execute(
+                        "INSERT INTO outbox(topic, key, value) VALUES (?,?,?)", (USERS, user.user_id.encode(), value)
+                    )
+                    kept += 1
+                else:
+                    size -= len(value)
+            db.executemany(
+                "INSERT INTO outbox(topic, key, value, reason) VALUES (?,?,?,?)",
+                [(DEAD_LETTERS, (r.user_id or "").encode() or None, r.original, r.reason) for r in rejected],
+            )
+            db.execute("DELETE FROM seen WHERE seq <= (SELECT max(seq) FROM seen) - ?", (self.seen_users,))
+            self._advance(db, cursor, cursor.page + 1)
+            now, n = time.time(), len(users) + len(rejected)
+            db.execute("INSERT INTO calls VALUES (?,?)", (now, n))
+            db.execute("DELETE FROM calls WHERE at < ?", (now - 3600,))
+            self._count(db, fetched=n, duplicates=len(users) - kept, rejected=len(rejected))
+        self._bytes += size
+        return kept
+
+    def waiting(self, after: int, most: int) -> list[Row]:
+        """The oldest rows with a `seq` above `after`, at most so many."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT seq, topic, key, value, reason FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?", (after, most)
+            ).fetchall()
+        return [Row(*row) for row in rows]
+
+    def acknowledge(self, rows: Iterable[Acknowledged]) -> None:
+        """
+        Let rows go that the brokers have, and remember how far each partition was looked at.
+
+        Raises:
+            OutboxFull: the disk is full; nothing has changed.
+        """
+        acknowledged = list(rows)
+        ends = {(a.topic, a.partition): a.offset + 1 for a in sorted(acknowledged, key=lambda a: a.offset)}
+        with self._transaction() as db:
+            gone = {USERS: 0, DEAD_LETTERS: 0}
+            freed = 0
+            for one in acknowledged:
+                row = db.execute("DELETE FROM outbox WHERE seq=? RETURNING topic, length(value)", (one.seq,)).fetchone()
+                if row:
+                    gone[row[0]] += 1
+                    freed += row[1]
+            self._look_from(db, ends)
+            self._count(db, acknowledged=gone[USERS], acknowledged_dead=gone[DEAD_LETTERS])
+        self._bytes -= freed
+
+    def positions(self) -> dict[tuple[str, int], int]:
+        """For each (topic, partition) the offset from which on it may hold rows that still wait here."""
+        with self._lock:
+            return {(t, p): o for t, p, o in self._db.execute("SELECT topic, partition, offset FROM positions")}
+
+    def look_from(self, positions: dict[tuple[str, int], int]) -> None:
+        """Remember that what lies before these offsets has been looked at."""
+        with self._transaction() as db:
+            self._look_from(db, positions)
+
+    def meet(self, user_ids: Iterable[str], cursors: Iterable[Cursor]) -> None:
+        """Learn from the topic, after the file was lost: users already published, and the pages they came from."""
+        with self._transaction() as db:
+            db.executemany("INSERT OR IGNORE INTO seen(user_id) VALUES (?)", [(_short(i),) for i in user_ids])
+            for cursor in cursors:
+                self._advance(db, cursor, cursor.page)
+
+    def counts(self) -> Counts:
+        """All counts of one moment."""
+        with self._lock:
+            return read_counts(self._db)
+
+    @staticmethod
+    def _advance(db: sqlite3.Connection, cursor: Cursor, page: int) -> None:
+        db.execute(
+            "INSERT INTO cursors VALUES (?,?,?,?) ON CONFLICT DO UPDATE SET page=max(page, excluded.page)",
+            (cursor.seed, cursor.page_size, cursor.nationalities, page),
+        )
+
+    @staticmethod
+    def _look_from(db: sqlite3.Connection, positions: dict[tuple[str, int], int]) -> None:
+        db.executemany(
+            "INSERT INTO positions VALUES (?,?,?) ON CONFLICT DO UPDATE SET offset=max(offset, excluded.offset)",
+            [(topic, partition, offset) for (topic, partition), offset in positions.items()],
+        )
+
+    @staticmethod
+    def _count(db: sqlite3.Connection, **more: int) -> None:
+        db.executemany("UPDATE counts SET n=n+? WHERE name=?", [(n, name) for name, n in more.items()])
+
+
+def read_counts(db: sqlite3.Connection) -> Counts:
+    """All counts of one moment, from any connection to the file."""
+    waiting = dict(db.execute("SELECT topic, count(*) FROM outbox GROUP BY topic").fetchall())
+    counted = dict(db.execute("SELECT name, n FROM counts").fetchall())
+    return Counts(**counted, waiting=waiting.get(USERS, 0), waiting_dead=waiting.get(DEAD_LETTERS, 0))
+
+
+def open_outbox(path: Path, max_bytes: int, seen_users: int) -> Outbox:
+    """Open the outbox; a damaged file is put aside beside it, never deleted, and a new one is begun."""
+    try:
+        return Outbox(path, max_bytes, seen_users)
+    except OutboxDamaged as error:
+        aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
+        for ending in ("", "-wal", "-shm"):
+            part = path.with_name(path.name + ending)
+            if part.exists():
+                part.rename(aside.with_name(aside.name + ending))
+        log.warning("the outbox is damaged: put aside, a new one begun", reason=str(error), kept=str(aside))
+        return Outbox(path, max_bytes, seen_users)
+
+
+def _short(user_id: str) -> bytes:
+    return bytes.fromhex(user_id.replace("-", ""))

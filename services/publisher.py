@@ -1,0 +1,146 @@
+"""
+From the outbox to the brokers: each row once, in order, and gone from the outbox only when it is acknowledged.
+
+A session starts by looking what of the outbox the topics already hold (a crash, or an acknowledgement that was lost,
+may have left rows there that were sent), and lets those rows go unsent. One failed delivery ends the session.
+"""
+
+import threading
+import time
+from collections.abc import Sequence
+
+from kafka import KafkaProducer
+from kafka.consumer.fetcher import ConsumerRecord
+from kafka.errors import KafkaError, KafkaTimeoutError
+
+from observability import retry
+from observability.logs import Log
+from services import topics
+from services.contract import DEAD_LETTERS, MAX_DEAD_LETTER_BYTES, REASON, ROW, STAGE, USERS, PoisonMessage, decode
+from services.outbox import Acknowledged, Outbox, OutboxFull, Row
+from services.source import Cursor
+from services.topics import TopicUnreadable
+
+log = Log(__name__)
+
+ROWS_AT_ONCE = 1000
+DELIVERY_S = 120  # the producer tries so long to deliver a row before its session ends and a new one begins
+IDLE_S = 0.05
+
+
+class Publisher:
+    """Publishes for as long as the process lives; `looked_back` is set once the topics have been looked at."""
+
+    def __init__(self, outbox: Outbox, bootstrap: str, stopping: threading.Event) -> None:
+        self.outbox, self.bootstrap, self.stopping = outbox, bootstrap, stopping
+        self.looked_back = threading.Event()
+
+    def run(self) -> None:
+        """Publish until `stopping`, through every failure of the brokers."""
+        waiting = retry.policy("brokers", (KafkaError, TopicUnreadable, OutboxFull), stopping=self.stopping)
+        try:
+            waiting(self._session)
+        except (KafkaError, TopicUnreadable, OutboxFull) as error:  # only when stopping
+            log.warning("stopped while the brokers could not be reached", reason=str(error))
+
+    def _session(self) -> None:
+        self._look_back()
+        self.looked_back.set()
+        producer = KafkaProducer(
+            bootstrap_servers=self.bootstrap.split(","),
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=5,
+            batch_size=131_072,
+            max_request_size=2 * MAX_DEAD_LETTER_BYTES,
+            delivery_timeout_ms=DELIVERY_S * 1000,
+            request_timeout_ms=10_000,
+            max_block_ms=10_000,
+            bootstrap_timeout_ms=5_000,
+            reconnect_backoff_max_ms=1_000,
+            allow_auto_create_topics=False,
+        )
+        try:
+            while not self.stopping.is_set():
+                rows = self.outbox.waiting(after=0, most=ROWS_AT_ONCE)
+                if rows:
+                    self.outbox.acknowledge(self._send(producer, rows))
+                else:
+                    self.stopping.wait(IDLE_S)
+        finally:
+            producer.close(timeout=1)
+
+    def _send(self, producer: KafkaProducer, rows: Sequence[Row]) -> list[Acknowledged]:
+        """Deliver all rows or raise; what was delivered of them all the same is found by the next look back."""
+        futures = [producer.send(row.topic, row.value, row.key, self._headers(row)) for row in rows]
+        ends = time.monotonic() + DELIVERY_S + 10
+        while not all(future.is_done for future in futures):
+            try:
+                producer.flush(timeout=0.5)
+            except KafkaTimeoutError:
+                if self.stopping.is_set() or time.monotonic() > ends:
+                    raise
+        placed = [future.get(timeout=0) for future in futures]
+        return [Acknowledged(r.seq, at.topic, at.partition, at.offset) for r, at in zip(rows, placed, strict=True)]
+
+    def _headers(self, row: Row) -> list[tuple[str, bytes]]:
+        headers = [(ROW, f"{self.outbox.id}:{row.seq}".encode())]
+        if row.reason is not None:
+            headers += [(REASON, row.reason.encode()), (STAGE, b"ingest")]
+        return headers
+
+    def _look_back(self) -> None:
+        """Let go of the rows that the topics hold already; a new outbox learns from them whom and what it has met."""
+        known = self.outbox.positions()
+        reader = topics.consumer(self.bootstrap)
+        rows: list[Acknowledged] = []
+        met = Met() if self.outbox.is_new() else None
+        try:
+            places = [*topics.partitions(reader, USERS), *topics.partitions(reader, DEAD_LETTERS)]
+            begins, ends = reader.beginning_offsets(places), reader.end_offsets(places)
+            starts = {tp: max(begins[tp], known.get((tp.topic, tp.partition), 0)) for tp in places}
+            for tp in places:
+                if starts[tp] > ends[tp]:
+                    log.warning("the topic is shorter than it was: was it deleted?", topic=tp.topic, end=ends[tp])
+            for record in topics.records(reader, starts, ends):
+                if met is not None:
+                    met.add(record)
+                elif row := self._row(record):
+                    rows.append(row)
+        finally:
+            reader.close()
+        if met is not None:
+            self.outbox.meet(met.user_ids, met.cursors())
+        self.outbox.acknowledge(rows)
+        self.outbox.look_from({(tp.topic, tp.partition): end for tp, end in ends.items()})
+        log.info("looked back", records=sum(max(0, ends[tp] - starts[tp]) for tp in places), already_sent=len(rows))
+
+    def _row(self, record: ConsumerRecord) -> Acknowledged | None:
+        name = dict(record.headers).get(ROW, b"").decode(errors="replace")
+        outbox_id, _, seq = name.partition(":")
+        if outbox_id != self.outbox.id or not seq.isdigit():
+            return None
+        return Acknowledged(int(seq), record.topic, record.partition, record.offset)
+
+
+class Met:
+    """What a topic tells of an outbox that was lost: whom it has published, and how far it had come."""
+
+    def __init__(self) -> None:
+        self.user_ids: list[str] = []
+        self._pages: dict[tuple[str, int], dict[int, int]] = {}
+
+    def add(self, record: ConsumerRecord) -> None:
+        if record.topic != USERS:
+            return
+        try:
+            event = decode(record.value)
+        except PoisonMessage:
+            return
+        self.user_ids.append(event.user_id)
+        pages = self._pages.setdefault((event.source.seed, event.source.page_size), {})
+        pages[record.partition] = max(event.source.page, pages.get(record.partition, 0))
+
+    def cursors(self) -> list[Cursor]:
+        """The page that every partition has seen, as the next: it may have gone only in part, so it is asked again."""
+        return [Cursor(seed, min(pages.values()), size) for (seed, size), pages in self._pages.items()]

@@ -1,0 +1,201 @@
+"""
+The Random User API, called so that it can fail in any way it likes.
+
+    SourceError
+    ├── SourceUnavailable       it may answer if asked again: no connection, time-outs, 5xx, 429, a body that is no page
+    └── SourceRefused           asking the same again will not help soon: 404 and other 4xx
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+import pybreaker
+import requests
+import urllib3
+
+from observability import retry
+from observability.logs import Log
+
+log = Log(__name__)
+
+MAX_BODY_BYTES = 64 * 2**20  # 5,000 users, the API's most, are 6 MB
+MAX_RETRY_AFTER_S = 300.0  # the API's own window; a proxy that asks for a day is asked again after this
+MAX_PAGE = 10_000  # the API answers page 1 to anything above
+
+
+class SourceError(Exception):
+    """The base of what a call can end in instead of a page."""
+
+
+class SourceUnavailable(SourceError):
+    """The source may answer if asked again, not before `retry_after` seconds where it said so."""
+
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+class SourceRefused(SourceError):
+    """Asking the same again will not help soon."""
+
+
+class _Info(msgspec.Struct):
+    seed: str
+    page: int
+
+
+class _Body(msgspec.Struct):
+    results: list[msgspec.Raw] | None = None
+    info: _Info | None = None
+    error: object = None
+
+
+_body = msgspec.json.Decoder(_Body)
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """The next call: which page of which seed, how many users, of which nationalities (comma list, empty for all)."""
+
+    seed: str
+    page: int
+    page_size: int
+    nationalities: str = ""
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Seconds to connect, between two pieces of an answer, and for the whole call."""
+
+    connect_s: float
+    read_s: float
+    call_s: float
+
+
+class Budget:
+    """Never more than `users` users asked for within any `window_s` seconds, so that the API's limit is not met."""
+
+    def __init__(
+        self,
+        users: int,
+        window_s: float,
+        spent: list[tuple[float, int]] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.users, self.window_s, self.clock = users, window_s, clock
+        self.calls = deque(spent or [])
+
+    def wait_s(self, users: int) -> float:
+        """Seconds until `users` more users fit; 0 now."""
+        now = self.clock()
+        while self.calls and self.calls[0][0] <= now - self.window_s:
+            self.calls.popleft()
+        excess = sum(n for _, n in self.calls) + users - self.users
+        for at, n in self.calls:
+            if excess <= 0:
+                return 0.0
+            excess -= n
+            if excess <= 0:
+                return max(0.0, at + self.window_s - now)
+        return 0.0
+
+    def spend(self, users: int) -> None:
+        self.calls.append((self.clock(), users))
+
+
+class Client:
+    """Fetches pages: budget first, then the call, tried again with backoff, behind a circuit breaker."""
+
+    def __init__(self, url: str, timeouts: Timeouts, budget: Budget, stopping: threading.Event) -> None:
+        self.url, self.timeouts, self.budget, self.stopping = url, timeouts, budget, stopping
+        self.session = requests.Session()
+        self.session.headers["User-Agent"] = "vigie/0.1"
+        self.breaker = pybreaker.CircuitBreaker(fail_max=5, reset_timeout=5)
+        self.retrying = retry.policy("source", SourceUnavailable, attempts=4, longest_s=5, stopping=stopping)
+
+    def page(self, cursor: Cursor) -> list[bytes]:
+        """
+        Return the records of the cursor's page, as the source sent them.
+
+        Raises:
+            SourceError: after the last attempt, or at once where another cannot help; also when the breaker is open.
+        """
+        try:
+            return self.retrying(self.breaker.call, self._once, cursor)
+        except pybreaker.CircuitBreakerError as error:
+            raise SourceRefused("the breaker is open: the source failed 5 times in a row") from error
+
+    def _once(self, cursor: Cursor) -> list[bytes]:
+        while (wait_s := self.budget.wait_s(cursor.page_size)) > 0 and not self.stopping.is_set():
+            log.info("budget spent: waiting", wait_s=round(wait_s, 1))
+            self.stopping.wait(min(wait_s, 30))
+        if self.stopping.is_set():
+            raise SourceRefused("stopping")
+        self.budget.spend(cursor.page_size)
+        return records(self._body(cursor), cursor)
+
+    def _body(self, cursor: Cursor) -> bytes:
+        ends = time.monotonic() + self.timeouts.call_s
+        params: dict[str, str | int] = {"results": cursor.page_size, "page": cursor.page, "seed": cursor.seed}
+        if cursor.nationalities:
+            params["nat"] = cursor.nationalities
+        try:
+            with self.session.get(
+                self.url, params=params, timeout=(self.timeouts.connect_s, self.timeouts.read_s), stream=True
+            ) as response:
+                check_status(response.status_code, response.headers.get("Retry-After"))
+                body = bytearray()
+                while piece := response.raw.read1(65536, decode_content=True):
+                    body += piece
+                    if len(body) > MAX_BODY_BYTES:
+                        raise SourceUnavailable(f"the body is larger than {MAX_BODY_BYTES:,} bytes")
+                    if time.monotonic() > ends:
+                        raise SourceUnavailable(f"the call took longer than {self.timeouts.call_s} s")
+                return bytes(body)
+        except (requests.RequestException, OSError, urllib3.exceptions.HTTPError) as error:
+            raise SourceUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+def check_status(status: int, retry_after: str | None) -> None:
+    """
+    Raise what an HTTP status means; return on 200.
+
+    Raises:
+        SourceUnavailable: 408, 425, 429 and 5xx, with the seconds of a Retry-After (the form with a date is not read).
+        SourceRefused: every other status.
+    """
+    if status == requests.codes.ok:
+        return
+    if status in (408, 425, 429) or status >= requests.codes.server_error:
+        seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
+        raise SourceUnavailable(f"status {status}", None if seconds is None else min(seconds, MAX_RETRY_AFTER_S))
+    raise SourceRefused(f"status {status}: is VIGIE_SOURCE_URL right?")
+
+
+def records(body: bytes, cursor: Cursor) -> list[bytes]:
+    """
+    Take the cursor's page apart into its records, unread.
+
+    Raises:
+        SourceUnavailable: the body is not JSON, is the API's error, or is not the page that was asked for.
+    """
+    try:
+        page = _body.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SourceUnavailable(f"not a page of users: {error}") from error
+    if page.error is not None:
+        raise SourceUnavailable("the source says that something has gone wrong")
+    if page.results is None or page.info is None:
+        raise SourceUnavailable("not a page of users: no `results` or no `info`")
+    if (page.info.seed, page.info.page) != (cursor.seed, cursor.page):
+        raise SourceUnavailable(f"asked for page {cursor.page}, got page {page.info.page} or another seed")
+    if len(page.results) != cursor.page_size:
+        raise SourceUnavailable(
+            f"asked for {cursor.page_size} users, got {len(page.results)}: if the source never sends so many, "
+            "lower VIGIE_PAGE_SIZE"
+        )
+    return [bytes(record) for record in page.results]

@@ -1,0 +1,128 @@
+"""The topics: made once, and read from one offset to another. `python -m services.topics` makes what is missing."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from observability import logs, retry, settings
+from services.contract import DEAD_LETTERS, MAX_DEAD_LETTER_BYTES, USERS
+
+log = logs.Log(__name__)
+
+HOUR_MS = 3_600_000
+
+
+class TopicUnreadable(Exception):
+    """The brokers did not give the records up to the offset that they themselves have named."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of VIGIE_KAFKA_BOOTSTRAP, VIGIE_PARTITIONS, VIGIE_BROKERS, VIGIE_TOPIC_RETENTION_HOURS."""
+
+    kafka_bootstrap: str
+    partitions: int
+    brokers: int
+    retention_hours: int = field(metadata={"key": "VIGIE_TOPIC_RETENTION_HOURS"})
+
+
+def make(wanted: Settings) -> None:
+    """Make the topics that are missing; one that is there is left as it is."""
+    replicas = min(3, wanted.brokers)
+    common = {
+        "min.insync.replicas": str(max(1, replicas - 1)),
+        "retention.ms": str(wanted.retention_hours * HOUR_MS),
+        "message.timestamp.type": "LogAppendTime",  # the windows' event time: a drained backlog is never late
+    }
+    topics = {
+        USERS: {"num_partitions": wanted.partitions, "replication_factor": replicas, "configs": common},
+        DEAD_LETTERS: {
+            "num_partitions": 1,
+            "replication_factor": replicas,
+            "configs": common | {"max.message.bytes": str(2 * MAX_DEAD_LETTER_BYTES)},
+        },
+    }
+    admin = KafkaAdminClient(bootstrap_servers=wanted.kafka_bootstrap.split(","), request_timeout_ms=10_000)
+    try:
+        for name, description in topics.items():
+            try:
+                admin.create_topics({name: description}, wait_for_metadata=True)
+                log.info("topic made", topic=name)
+            except TopicAlreadyExistsError:
+                log.info("topic is there", topic=name)
+    finally:
+        admin.close()
+
+
+def consumer(bootstrap: str) -> KafkaConsumer:
+    """A reader of no group: it is told where to read and commits nothing."""
+    return KafkaConsumer(
+        bootstrap_servers=bootstrap.split(","),
+        group_id=None,
+        enable_auto_commit=False,
+        allow_auto_create_topics=False,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=2 * MAX_DEAD_LETTER_BYTES,
+        bootstrap_timeout_ms=5_000,
+        request_timeout_ms=10_000,
+    )
+
+
+def partitions(reader: KafkaConsumer, topic: str) -> list[TopicPartition]:
+    """
+    Every partition of the topic.
+
+    Raises:
+        TopicUnreadable: there is no such topic.
+    """
+    found = reader.partitions_for_topic(topic)
+    if not found:
+        raise TopicUnreadable(f"{topic}: no such topic; `python -m services.topics` makes it")
+    return [TopicPartition(topic, n) for n in sorted(found)]
+
+
+def records(
+    reader: KafkaConsumer, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+) -> Iterator[ConsumerRecord]:
+    """
+    Yield every record from `starts` up to, not including, `ends`.
+
+    Raises:
+        TopicUnreadable: no record came for 30 s although some are missing.
+    """
+    left = {tp for tp, end in ends.items() if starts[tp] < end}
+    if not left:
+        return
+    reader.assign(list(left))
+    for tp in left:
+        reader.seek(tp, starts[tp])
+    idle_s = 0
+    while left:
+        found = reader.poll(timeout_ms=1000, max_records=5000)
+        idle_s = 0 if found else idle_s + 1
+        if idle_s > 30:
+            raise TopicUnreadable(f"no record for 30 s, {sorted(left)} not read to the end")
+        for tp, batch in found.items():
+            yield from (record for record in batch if record.offset < ends[tp])
+        left = {tp for tp in left if reader.position(tp, timeout_ms=5000) < ends[tp]}
+
+
+def main(argv: list[str] | None = None) -> int:
+    argparse.ArgumentParser(prog="python -m services.topics", description=__doc__).parse_args(argv)
+    logs.start("topics")
+    try:
+        wanted = settings.read(Settings, settings.environ())
+    except settings.WrongSetting as error:
+        print(error, file=sys.stderr)  # noqa: T201 — the answer to the person who typed it
+        return 2
+    retry.policy("kafka", KafkaError, attempts=12)(make, wanted)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,192 @@
+"""
+The raw lane: users.raw to MongoDB, each user once; what is no user goes to the dead letters.
+
+Every write can be done twice: users are inserted by `_id`, and one that is there already is counted, not written. The
+store being down makes the batch wait and try again; it never fails the lane.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import bson
+import msgspec
+import pyarrow as pa
+from bson.raw_bson import RawBSONDocument
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+from pymongo import MongoClient
+from pymongo.database import Database
+from pymongo.errors import BulkWriteError, PyMongoError
+from pyspark.sql import DataFrame
+
+from observability import retry
+from observability.logs import Log
+from services.contract import (
+    DEAD_LETTERS,
+    MAX_DEAD_LETTER_BYTES,
+    ORIGIN,
+    REASON,
+    STAGE,
+    USERS,
+    PoisonMessage,
+    UserEvent,
+    decode,
+    without_secrets,
+)
+from spark.contract import DATABASE, NEWEST, NEWEST_USERS, RAW
+from spark.contract import USERS as COLLECTION
+
+log = Log(__name__)
+
+COLUMNS = ("value", "key", "partition", "offset", "timestamp")
+COUNTS = "read long, stored long, duplicates long, poison long"
+DUPLICATE_KEY = 11000
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sink:
+    """Where the lane writes."""
+
+    mongo_uri: str
+    kafka_bootstrap: str
+
+
+class StoreRefused(PyMongoError):
+    """MongoDB refused some of a batch for another reason than that it has them; the text holds codes, never data."""
+
+
+def batch_writer(sink: Sink) -> Callable[[DataFrame, int], None]:
+    """
+    Return what `foreachBatch` calls with each micro-batch: when it returns, every record is stored or set aside.
+
+    It fails only where Kafka does not take a dead letter; the batch is then read and written again.
+    """
+
+    def write(batch: DataFrame, batch_id: int) -> None:
+        counts = batch.select(*COLUMNS).mapInArrow(lambda parts: store(parts, sink), COUNTS).collect()
+        total = {name: sum(row[name] for row in counts) for name in ("read", "stored", "duplicates", "poison")}
+        log.info("batch stored", lane=RAW, batch=batch_id, **total)
+
+    return write
+
+
+def store(parts: Iterator[pa.RecordBatch], sink: Sink) -> Iterator[pa.RecordBatch]:
+    """Write one partition's records, on an executor; yield its counts (COUNTS) as one row for each part."""
+    database = _database(sink.mongo_uri)
+    for part in parts:
+        users: list[Document] = []
+        letters: list[tuple[bytes | None, bytes, str, str]] = []
+        for value, key, partition, offset, at in zip(*(part.column(c).to_pylist() for c in COLUMNS), strict=True):
+            try:
+                users.append(document(decode(value), partition, offset, at))
+            except PoisonMessage as error:
+                letters.append((key, without_secrets(value or b""), str(error), f"{USERS}:{partition}:{offset}"))
+        if letters:
+            set_aside(_producer(sink.kafka_bootstrap), letters)
+        stored = retry.policy("mongodb", PyMongoError)(insert, database, users) if users else 0
+        if users:
+            retry.policy("mongodb", PyMongoError)(show_newest, database, users)
+        counts = [part.num_rows, stored, len(users) - stored, len(letters)]
+        yield pa.RecordBatch.from_pydict(
+            dict(zip(("read", "stored", "duplicates", "poison"), ([n] for n in counts), strict=True))
+        )
+
+
+def document(event: UserEvent, partition: int, offset: int, appended_at: datetime) -> Document:
+    """The document of a user as it is stored: the event, its place on users.raw, and when it passed where (UTC)."""
+    fields = msgspec.to_builtins(event, builtin_types=(datetime,))
+    return {
+        "_id": fields.pop("user_id"),
+        **fields,
+        "appended_at": appended_at,
+        "stored_at": datetime.now(UTC),
+        "topic": {"partition": partition, "offset": offset},
+    }
+
+
+def insert(database: Database[Document], users: Sequence[Document]) -> int:
+    """
+    Insert the users that are not there and return how many those were.
+
+    Raises:
+        PyMongoError: the store is down or refuses; what it took of the batch stays; the call may be made again.
+    """
+    now = datetime.now(UTC)
+    raw = [RawBSONDocument(bson.encode({**user, "stored_at": now})) for user in users]
+    try:
+        return len(database[COLLECTION].insert_many(raw, ordered=False).inserted_ids)
+    except BulkWriteError as error:
+        codes = {one["code"] for one in error.details["writeErrors"]}
+        if codes - {DUPLICATE_KEY}:
+            raise StoreRefused(f"write errors with codes {sorted(codes)}") from None
+        return int(error.details["nInserted"])
+
+
+def show_newest(database: Database[Document], users: Sequence[Document]) -> None:
+    """Keep the last NEWEST users of a partition in one small document, so that a page need not search for them."""
+    partition = users[-1]["topic"]["partition"]
+    place = database[NEWEST_USERS]
+    known = (place.find_one({"_id": partition}) or {"users": []})["users"]
+    shown = {one["user_id"]: one for one in known} | {user["_id"]: newest(user) for user in users[-NEWEST:]}
+    place.replace_one({"_id": partition}, {"_id": partition, "users": list(shown.values())[-NEWEST:]}, upsert=True)
+
+
+def newest(user: Document) -> Document:
+    """What a page may know of a user that has just arrived."""
+    return {
+        "user_id": user["_id"],
+        "first": user["name"]["first"],
+        "last": user["name"]["last"],
+        "country": user["location"]["country"],
+        "gender": user["gender"],
+        "age": user["dob"]["age"],
+        "fetched_at": user["fetched_at"],
+        "stored_at": user["stored_at"],
+    }
+
+
+def set_aside(producer: KafkaProducer, letters: Sequence[tuple[bytes | None, bytes, str, str]]) -> None:
+    """
+    Send (key, original, reason, origin) to the dead letters and wait until the brokers have them.
+
+    Raises:
+        KafkaError: they do not have them; a second try may send some of them twice, with the same origin.
+    """
+    futures = []
+    for key, original, reason, origin in letters:
+        headers = [(REASON, reason.encode()), (STAGE, RAW.encode()), (ORIGIN, origin.encode())]
+        futures.append(producer.send(DEAD_LETTERS, original[:MAX_DEAD_LETTER_BYTES], key, headers))
+    producer.flush(timeout=30)
+    for future in futures:
+        future.get(timeout=1)
+
+
+@lru_cache(maxsize=4)
+def _database(uri: str) -> Database[Document]:
+    """One client for each executor process: a connection for every batch would cost as much as its inserts."""
+    client: MongoClient[Document] = MongoClient(
+        uri,
+        serverSelectionTimeoutMS=3_000,
+        connectTimeoutMS=3_000,
+        socketTimeoutMS=20_000,
+        retryWrites=False,
+        tz_aware=True,
+    )
+    return client[DATABASE]
+
+
+@lru_cache(maxsize=4)
+def _producer(bootstrap: str) -> KafkaProducer:
+    return retry.policy("kafka", KafkaError, attempts=5)(
+        KafkaProducer,
+        bootstrap_servers=bootstrap.split(","),
+        acks="all",
+        enable_idempotence=True,
+        max_request_size=2 * MAX_DEAD_LETTER_BYTES,
+        allow_auto_create_topics=False,
+        bootstrap_timeout_ms=5_000,
+    )

@@ -1,0 +1,98 @@
+"""The Spark session: one application for both lanes, sized for one machine, pointed at a cluster by SPARK_MASTER."""
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+
+from services.contract import USERS
+
+ROCKSDB = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
+
+
+class JarsMissing(Exception):
+    """Spark's connector to Kafka is not where VIGIE_SPARK_JARS says."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `.env` says of Spark."""
+
+    state: Path
+    spark_master: str = field(metadata={"key": "SPARK_MASTER"})
+    spark_jars: str
+    spark_ui_port: int
+    spark_heap_mb: int
+    shuffle_partitions: int
+    max_offsets_per_trigger: int
+    bootstrap: str = field(metadata={"key": "VIGIE_KAFKA_BOOTSTRAP"})
+    host: str
+
+
+def start(wanted: Settings) -> SparkSession:
+    """
+    Start the session; its JVM ends with this process.
+
+    Raises:
+        JarsMissing: the folder of jars is not there or empty.
+    """
+    jars = sorted(str(jar) for jar in Path(wanted.spark_jars).glob("*.jar")) if wanted.spark_jars else []
+    if not jars:
+        raise JarsMissing(
+            f"VIGIE_SPARK_JARS={wanted.spark_jars!r} holds no jars; `make up` fetches them and says where"
+        )
+    scratch = wanted.state / "tmp" / "spark"
+    scratch.mkdir(parents=True, exist_ok=True)
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    options = {
+        "spark.jars": ",".join(jars),
+        "spark.driver.memory": f"{wanted.spark_heap_mb}m",
+        "spark.driver.host": wanted.host,
+        "spark.driver.bindAddress": wanted.host,
+        "spark.driver.extraJavaOptions": f"-Djava.io.tmpdir={scratch} -XX:+UseSerialGC -XX:-UsePerfData",
+        "spark.local.dir": str(scratch),
+        "spark.sql.warehouse.dir": str(scratch / "warehouse"),
+        "spark.ui.port": str(wanted.spark_ui_port),
+        "spark.port.maxRetries": "0",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.ui.retainedJobs": "100",
+        "spark.ui.retainedStages": "100",
+        "spark.ui.retainedTasks": "1000",
+        "spark.sql.ui.retainedExecutions": "20",
+        "spark.sql.streaming.ui.retainedQueries": "10",
+        "spark.scheduler.mode": "FAIR",  # the lanes share the cores; neither waits behind the other's batch
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": str(wanted.shuffle_partitions),
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "1000",
+        "spark.sql.streaming.stateStore.providerClass": ROCKSDB,
+        "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
+        "spark.sql.streaming.noDataMicroBatches.enabled": "false",
+        "spark.sql.streaming.stopTimeout": "5s",
+        "spark.sql.streaming.numRecentProgressUpdates": "10",
+    }
+    builder = SparkSession.builder.master(wanted.spark_master).appName("vigie")
+    for key, value in options.items():
+        builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    return session
+
+
+def messages(session: SparkSession, wanted: Settings) -> DataFrame:
+    """
+    Stream users.raw from its oldest record: key, value, topic, partition, offset, timestamp.
+
+    A batch takes at most VIGIE_MAX_OFFSETS_PER_TRIGGER records. Records that Kafka forgot before they were read stop
+    the lane (`failOnDataLoss`): they are lost, and it says so.
+    """
+    return (
+        session.readStream.format("kafka")
+        .option("kafka.bootstrap.servers", wanted.bootstrap)
+        .option("subscribe", USERS)
+        .option("startingOffsets", "earliest")
+        .option("maxOffsetsPerTrigger", wanted.max_offsets_per_trigger)
+        .option("failOnDataLoss", "true")
+        .load()
+    )

@@ -1,0 +1,161 @@
+"""
+The stores' shape: keyspace, tables, collections, made once. `python -m spark.stores` makes what is missing.
+
+    SchemaMismatch      the stores were made by another version; nothing was changed
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass, field
+
+from cassandra import ConsistencyLevel, DriverException
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
+from cassandra.policies import ConstantReconnectionPolicy, RoundRobinPolicy
+from pymongo import MongoClient
+from pymongo.errors import CollectionInvalid, PyMongoError
+
+from observability import logs, retry, settings
+from spark.contract import DATABASE, KEYSPACE, NEWEST_USERS, SCHEMA_VERSION, TABLES, USERS
+
+log = logs.Log(__name__)
+
+DAY_S = 86_400
+
+
+class SchemaMismatch(Exception):
+    """The stores were made by another version of this code; the text says which."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the stores are and how they are kept."""
+
+    mongo_uri: str
+    cassandra_hosts: str
+    cassandra_port: int
+    cassandra_replication: int
+    cassandra_consistency: str
+    minutes_days: int = field(metadata={"key": "VIGIE_MINUTES_RETENTION_DAYS"})
+    topic_hours: int = field(metadata={"key": "VIGIE_TOPIC_RETENTION_HOURS"})
+
+
+def cassandra(wanted: Settings) -> Session:
+    """
+    Open a session that finds its nodes again by itself; close it with `session.cluster.shutdown()`.
+
+    Raises:
+        NoHostAvailable: no node answers.
+    """
+    profile = ExecutionProfile(
+        load_balancing_policy=RoundRobinPolicy(),
+        consistency_level=ConsistencyLevel.name_to_value[wanted.cassandra_consistency],
+        request_timeout=10,
+    )
+    cluster = Cluster(
+        wanted.cassandra_hosts.split(","),
+        port=wanted.cassandra_port,
+        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+        reconnection_policy=ConstantReconnectionPolicy(1.0, None),
+        connect_timeout=5,
+        control_connection_timeout=5,
+        idle_heartbeat_interval=5,
+        idle_heartbeat_timeout=5,
+        protocol_version=5,
+    )
+    try:
+        return cluster.connect()
+    except Exception:
+        cluster.shutdown()
+        raise
+
+
+def make_tables(wanted: Settings) -> None:
+    """
+    Make the keyspace and the tables that are missing.
+
+    Raises:
+        SchemaMismatch: tables of another version are there.
+        NoHostAvailable, DriverException: Cassandra is not there; the same call may be made again.
+    """
+    session = cassandra(wanted)
+    try:
+        session.execute(
+            f"CREATE KEYSPACE IF NOT EXISTS {KEYSPACE} WITH replication = "
+            f"{{'class': 'NetworkTopologyStrategy', 'replication_factor': {wanted.cassandra_replication}}}"
+        )
+        for table in TABLES:
+            session.execute(table.format(keyspace=KEYSPACE, minutes_ttl_s=wanted.minutes_days * DAY_S))
+        found = session.execute(f"SELECT version FROM {KEYSPACE}.schema_version WHERE name='stats'").one()
+        if found and found.version != SCHEMA_VERSION:
+            raise SchemaMismatch(f"keyspace {KEYSPACE} has version {found.version}; this code knows {SCHEMA_VERSION}")
+        session.execute(f"INSERT INTO {KEYSPACE}.schema_version (name, version) VALUES ('stats', {SCHEMA_VERSION})")
+    finally:
+        session.cluster.shutdown()
+    log.info("tables are there", keyspace=KEYSPACE)
+
+
+def make_collections(wanted: Settings) -> None:
+    """
+    Make the collections and indexes that are missing.
+
+    Raises:
+        SchemaMismatch: collections of another version are there.
+        PyMongoError: MongoDB is not there; the same call may be made again.
+    """
+    with MongoClient[dict[str, object]](wanted.mongo_uri, serverSelectionTimeoutMS=3_000) as client:
+        database = client[DATABASE]
+        for name in (USERS, NEWEST_USERS):
+            try:
+                database.create_collection(name)
+            except CollectionInvalid:
+                continue
+        database[USERS].create_index("fetched_at")
+        database[USERS].create_index([("location.country", 1), ("fetched_at", -1)])
+        found = database["schema_version"].find_one({"_id": "users"})
+        if found and found["version"] != SCHEMA_VERSION:
+            raise SchemaMismatch(
+                f"database {DATABASE} has version {found['version']}; this code knows {SCHEMA_VERSION}"
+            )
+        database["schema_version"].replace_one({"_id": "users"}, {"version": SCHEMA_VERSION}, upsert=True)
+    log.info("collections are there", database=DATABASE)
+
+
+def check(wanted: Settings) -> None:
+    """
+    Refuse settings under which numbers would silently go wrong.
+
+    Raises:
+        WrongSetting: minutes would be forgotten before their topic is, or the consistency level has no such name.
+    """
+    if wanted.minutes_days * 24 <= wanted.topic_hours:
+        raise settings.WrongSetting(
+            "VIGIE_MINUTES_RETENTION_DAYS must be longer than VIGIE_TOPIC_RETENTION_HOURS: "
+            "a lane that reads the topic again sums the minutes that are stored"
+        )
+    if wanted.cassandra_consistency not in ConsistencyLevel.name_to_value:
+        raise settings.WrongSetting(
+            f"VIGIE_CASSANDRA_CONSISTENCY={wanted.cassandra_consistency!r}: "
+            f"one of {', '.join(ConsistencyLevel.name_to_value)}"
+        )
+
+
+def main(argv: list[str] | None = None) -> int:
+    argparse.ArgumentParser(prog="python -m spark.stores", description=__doc__).parse_args(argv)
+    logs.start("stores")
+    try:
+        wanted = settings.read(Settings, settings.environ())
+        check(wanted)
+    except settings.WrongSetting as error:
+        print(error, file=sys.stderr)  # noqa: T201 — the answer to the person who typed it
+        return 2
+    try:
+        retry.policy("cassandra", (NoHostAvailable, DriverException), attempts=12)(make_tables, wanted)
+        retry.policy("mongodb", PyMongoError, attempts=12)(make_collections, wanted)
+    except SchemaMismatch as error:
+        log.error("the stores are of another version", reason=str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

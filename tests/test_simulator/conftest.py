@@ -1,0 +1,106 @@
+"""A real simulator process on free ports, and the address that the contract tests are run against."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import requests
+
+CONTRACT_URL = os.environ.get("VIGIE_CONTRACT_URL", "")
+TIMEOUT_S = 10
+
+
+@dataclass(frozen=True)
+class Running:
+    """A simulator that runs: the addresses of its two ports, and its process."""
+
+    api: str
+    admin: str
+    process: subprocess.Popen[str]
+
+    def get(self, query: str = "", **options: Any) -> requests.Response:
+        return requests.get(f"{self.api}?{query}", timeout=TIMEOUT_S, **options)
+
+    def put(self, faults: Any) -> requests.Response:
+        return requests.put(f"{self.admin}/faults", json=faults, timeout=TIMEOUT_S)
+
+    def faults(self) -> dict[str, Any]:
+        return requests.get(f"{self.admin}/faults", timeout=TIMEOUT_S).json()
+
+    def journal(self) -> dict[str, Any]:
+        return requests.get(f"{self.admin}/journal", timeout=TIMEOUT_S).json()
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(TIMEOUT_S)
+
+
+def environment(state: Path, **settings: str) -> dict[str, str]:
+    """The environment of a simulator: nothing of the caller's settings, free ports, no limit."""
+    outer = {key: value for key, value in os.environ.items() if not key.startswith("VIGIE_")}
+    ports = {"VIGIE_SIMULATOR_PORT": "0", "VIGIE_SIMULATOR_ADMIN_PORT": "0", "VIGIE_SIMULATOR_LIMIT_USERS": "0"}
+    return outer | {"VIGIE_STATE": str(state)} | ports | settings
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "services.simulator", *arguments]
+
+
+@pytest.fixture(scope="session")
+def launch(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.Popen[str]]:
+    """Start `python -m services.simulator` with these arguments and settings."""
+
+    def start(*arguments: str, **settings: str) -> subprocess.Popen[str]:
+        env = environment(tmp_path_factory.mktemp("state"), **settings)
+        return subprocess.Popen(command(*arguments), env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def start(launch: Callable[..., subprocess.Popen[str]]) -> Iterator[Callable[..., Running]]:
+    """Start a simulator with these settings and wait until it says that it listens; all of them end with the tests."""
+    processes = []
+
+    def listening(**settings: str) -> Running:
+        process = launch(**settings)
+        processes.append(process)
+        line = msgspec.json.decode(process.stderr.readline())
+        return Running(line["api"], line["admin"], process)
+
+    yield listening
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="session")
+def shared(start: Callable[..., Running]) -> Running:
+    return start()
+
+
+@pytest.fixture
+def simulator(shared: Running) -> Iterator[Running]:
+    """A simulator without a limit and without faults, which are cleared again."""
+    yield shared
+    shared.put({})
+
+
+@pytest.fixture(scope="session")
+def source_url(request: pytest.FixtureRequest) -> str:
+    """The API under contract: VIGIE_CONTRACT_URL (the real one: https://randomuser.me/api/), else a simulator."""
+    return CONTRACT_URL or request.getfixturevalue("shared").api
+
+
+@pytest.fixture
+def heavy() -> None:
+    """A test that would take too many users from the real API."""
+    if CONTRACT_URL:
+        pytest.skip("the real API counts its users: 20,000 in five minutes")
