@@ -53,7 +53,6 @@ SHOWN = 5  # ids named of each difference
 class Settings(hops.Settings):
     """Where the hops are, and what of the run the seed decides."""
 
-    seed: str
     pages: int
     page_size: int
     nationalities: str

@@ -161,7 +161,7 @@ class Outbox:
                 raise
 
     def seed(self, wanted: str) -> str:
-        """The run's seed: the wanted one, or, if it is empty, one drawn when this outbox was made; the audit asks it."""
+        """The run's seed: the wanted one, or, if that is empty, one drawn when this outbox was made."""
         with self._transaction() as db:
             db.execute("INSERT OR IGNORE INTO settings VALUES ('drawn_seed', ?)", (uuid.uuid4().hex[:16],))
             seed = wanted or str(db.execute("SELECT value FROM settings WHERE key='drawn_seed'").fetchone()[0])

@@ -118,12 +118,13 @@ def insert(database: Database[Document], users: Sequence[Document]) -> int:
     now = datetime.now(UTC)
     raw = [RawBSONDocument(bson.encode({**user, "stored_at": now})) for user in users]
     try:
-        return len(database[COLLECTION].insert_many(raw, ordered=False).inserted_ids)
+        database[COLLECTION].insert_many(raw, ordered=False)
     except BulkWriteError as error:
         codes = {one["code"] for one in error.details["writeErrors"]}
         if codes - {DUPLICATE_KEY}:
             raise StoreRefused(f"write errors with codes {sorted(codes)}") from None
         return int(error.details["nInserted"])
+    return len(raw)
 
 
 def show_newest(database: Database[Document], users: Sequence[Document]) -> None:

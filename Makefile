@@ -1,0 +1,48 @@
+# One front door: every verb is one line of `make help`. A setting of .env is given as `make up VIGIE_RATE=100`.
+.DEFAULT_GOAL := help
+.PHONY: help up down status logs test check audit environment there
+
+PYTHON := .venv/bin/python
+BROKERS ?=
+WHAT ?=
+FOLLOW ?=
+SHAPE := $(if $(BROKERS),VIGIE_BROKERS=$(BROKERS))
+
+help: ## these lines
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s%s\n", $$1, $$2 }' Makefile
+
+up: environment ## everything runs and users are in both stores (BROKERS=1: the light shape, for 8 GB)
+	@$(SHAPE) $(PYTHON) -m engines up
+
+down: there ## everything stops; data and logs stay
+	@$(PYTHON) -m engines down
+
+status: there ## what runs, and how far users have come
+	@$(PYTHON) -m engines status
+
+logs: there ## the end of a program's log (WHAT=spark, FOLLOW=1)
+	@$(PYTHON) -m engines logs --what "$(WHAT)" $(if $(FOLLOW),--follow)
+
+audit: there ## count every hop and compare
+	@$(PYTHON) -m services.audit
+
+check: environment ## style, types, arrows and the tests that need no engine
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/pytest -m "not engines"
+
+test: environment ## check, then every test on the real engines, beside a running system
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	$(PYTHON) -m engines.fetch
+	.venv/bin/pytest
+
+environment:
+	@engines/bootstrap.sh
+
+there:
+	@test -x $(PYTHON) || { echo "nothing was set up here yet: make up"; exit 1; }

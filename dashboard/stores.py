@@ -1,0 +1,256 @@
+"""
+The stores as a page sees them: one question at a time, in a thread of its own, so that a hung store holds up nobody.
+
+    StoreDown    a store could not be reached, or answered with an error; the text says what in a few words
+
+A store that is down is asked again at every call: nothing has to be restarted when it is back.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Generic, TypeVar
+from urllib.parse import urlsplit
+
+from cassandra import ConsistencyLevel, DriverException, InvalidRequest
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
+from cassandra.connection import ConnectionException
+from cassandra.policies import RoundRobinPolicy
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from dashboard.queries import ContractBroken, Document, Newest, Statements, Sums, newest, prepare, stored, sums
+from observability.logs import Log
+from observability.settings import WrongSetting
+from spark.contract import DATABASE
+
+T = TypeVar("T")
+
+REQUEST_S = 2.0  # what a driver waits for an answer
+# What a page waits for a store: at the first question, which connects; while it is up; and while it is down, as one that
+# is back answers sooner. A page that asks every 2 s thus tells of a store that hangs within 3 s.
+FIRST_S, PATIENCE_S, MOMENT_S = 2.0, 0.9, 0.3
+COUNT_EVERY_S = 15.0  # counting costs the embedded document store a look through its file
+
+log = Log(__name__)
+
+
+class StoreDown(Exception):
+    """A store could not be reached, or answered with an error; the text says what in a few words."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the stores are; the hosts are separated by commas."""
+
+    cassandra_hosts: str
+    cassandra_port: int
+    mongo_uri: str
+
+
+@dataclass(frozen=True)
+class Down:
+    """A store without an answer, as a value that a cache can hold: which, where, why and since when."""
+
+    store: str
+    address: str
+    why: str
+    since: datetime
+
+
+class Store(Generic[T]):
+    """Puts one question to one store: the answer, or soon that it is down. An answer is kept for `keep_s` seconds."""
+
+    def __init__(
+        self,
+        name: str,
+        address: str,
+        question: Callable[[], T],
+        keep_s: float = 0.0,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.name = name
+        self.address = address
+        self._question = question
+        self._keep_s = keep_s
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._asked: Future[T] | None = None
+        self._asked_at = 0.0
+        self._patience_s = FIRST_S
+        self._since: datetime | None = None
+
+    def ask(self) -> Future[T]:
+        """Put the question and return at once; while one is still open, or its answer is kept, that one is it."""
+        with self._lock:
+            if self._asked is None or (self._asked.done() and not self._kept(self._asked)):
+                self._asked_at = self._clock()
+                self._asked = self._thread.submit(self._question)
+            return self._asked
+
+    def _kept(self, asked: Future[T]) -> bool:
+        return asked.exception() is None and self._clock() - self._asked_at < self._keep_s
+
+    def answer(self, asked: Future[T]) -> T | Down:
+        """Wait for the answer, from when it was asked as long as the store's state allows; never an exception."""
+        try:
+            found = asked.result(max(0.0, self._asked_at + self._patience_s - self._clock()))
+        except TimeoutError:
+            return self._down("it does not answer")
+        except StoreDown as error:
+            return self._down(str(error))
+        if self._since is not None:
+            log.info("store is back", store=self.name, down_since=self._since)
+        self._since, self._patience_s = None, PATIENCE_S
+        return found
+
+    def _down(self, why: str) -> Down:
+        if self._since is None:
+            self._since = datetime.now(UTC)
+            log.warning("store is down", store=self.name, address=self.address, why=why)
+        self._patience_s = MOMENT_S
+        return Down(self.name, self.address, why, self._since)
+
+
+class Cassandra:
+    """A session that is opened by the first question, and anew by the first one after a failure."""
+
+    def __init__(self, hosts: str, port: int) -> None:
+        self._hosts = hosts.split(",")
+        self._port = port
+        self._open: tuple[Cluster, Session, Statements] | None = None
+
+    def sums(self) -> Sums:
+        """
+        Read the stats lane's picture as of now.
+
+        Raises:
+            StoreDown: no node can be reached, none answers, or the tables are not there yet.
+        """
+        try:
+            _, session, statements = self._open = self._open or self._connected()
+            return sums(session, statements, datetime.now(UTC))
+        except InvalidRequest as error:
+            self.close()
+            raise StoreDown("it has no tables yet: the stats lane makes them") from error
+        except (DriverException, NoHostAvailable, ConnectionException, OSError) as error:
+            self.close()
+            raise StoreDown(f"it cannot be read ({type(error).__name__})") from error
+
+    def _connected(self) -> tuple[Cluster, Session, Statements]:
+        reading = ExecutionProfile(
+            load_balancing_policy=RoundRobinPolicy(),
+            consistency_level=ConsistencyLevel.LOCAL_ONE,
+            request_timeout=REQUEST_S,
+        )
+        cluster = Cluster(
+            self._hosts,
+            port=self._port,
+            connect_timeout=REQUEST_S,
+            control_connection_timeout=REQUEST_S,
+            schema_metadata_enabled=False,
+            token_metadata_enabled=False,
+            execution_profiles={EXEC_PROFILE_DEFAULT: reading},
+        )
+        try:
+            session = cluster.connect()
+            return cluster, session, prepare(session)
+        except BaseException:
+            cluster.shutdown()
+            raise
+
+    def close(self) -> None:
+        """Leave nothing behind: a driver that has lost its nodes is replaced, not mended."""
+        if self._open is not None:
+            self._open[0].shutdown()
+            self._open = None
+
+
+class Mongo:
+    """A client, which connects and reconnects by itself."""
+
+    def __init__(self, uri: str) -> None:
+        client: MongoClient[Document] = MongoClient(
+            uri,
+            serverSelectionTimeoutMS=int(REQUEST_S * 1000),
+            connectTimeoutMS=int(REQUEST_S * 1000),
+            socketTimeoutMS=3000,
+            retryReads=False,  # the page asks again anyway
+            tz_aware=True,
+            connect=False,
+        )
+        self._database = client[DATABASE]
+
+    def newest(self) -> Newest:
+        """
+        Read the newest users.
+
+        Raises:
+            StoreDown: it cannot be reached, does not answer, or a document is not what the contract promises.
+        """
+        try:
+            return newest(self._database)
+        except ContractBroken as error:
+            raise StoreDown(f"a document breaks the contract: {error}") from error
+        except PyMongoError as error:
+            raise StoreDown(f"it cannot be read ({type(error).__name__})") from error
+
+    def stored(self) -> int:
+        """
+        Count the stored users.
+
+        Raises:
+            StoreDown: it cannot be reached or does not answer.
+        """
+        try:
+            return stored(self._database)
+        except PyMongoError as error:
+            raise StoreDown(f"it cannot be read ({type(error).__name__})") from error
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the stores said, or that they are down."""
+
+    sums: Sums | Down
+    newest: Newest | Down
+    stored: int | Down
+
+
+@dataclass(frozen=True)
+class Stores:
+    """The page's questions, asked together, so that stores that hang cost the patience of one."""
+
+    sums: Store[Sums]
+    newest: Store[Newest]
+    stored: Store[int]
+
+    def read(self) -> Reading:
+        """What each says now; within FIRST_S at the first time, PATIENCE_S from then on."""
+        sums, newest, stored = self.sums.ask(), self.newest.ask(), self.stored.ask()
+        return Reading(self.sums.answer(sums), self.newest.answer(newest), self.stored.answer(stored))
+
+
+def stores(settings: Settings) -> Stores:
+    """
+    The stores at these addresses; none is connected to before it is asked.
+
+    Raises:
+        WrongSetting: the MongoDB URI is none.
+    """
+    try:
+        mongo = Mongo(settings.mongo_uri)
+    except PyMongoError as error:
+        raise WrongSetting(f"VIGIE_MONGO_URI: {error}") from error
+    cassandra = Cassandra(settings.cassandra_hosts, settings.cassandra_port)
+    cassandra_address = f"{settings.cassandra_hosts}:{settings.cassandra_port}"
+    mongo_address = urlsplit(settings.mongo_uri).netloc.rpartition("@")[2]  # what comes before is a password
+    return Stores(
+        Store("Cassandra", cassandra_address, cassandra.sums),
+        Store("MongoDB", mongo_address, mongo.newest),
+        Store("MongoDB's count", mongo_address, mongo.stored, keep_s=COUNT_EVERY_S),
+    )

@@ -1,0 +1,54 @@
+"""`down`: everything of one state folder ends, in the order of the flow; only its data and logs are left."""
+
+import time
+from collections.abc import Mapping
+
+from engines import config, leftovers, programs, supervise
+from engines.console import say
+from engines.state import State
+
+
+class StillThere(Exception):
+    """A process of ours could not be ended; the text says which."""
+
+
+def down(outer: Mapping[str, str]) -> None:
+    """
+    Stop what lets users in, then the pipeline, then the engines; end what a killed supervisor left; clear up.
+
+    Raises:
+        Busy: another start or stop is at work.
+        StillThere: a process outlived its kill.
+    """
+    state = State(config.folder(outer))
+    if not state.root.is_dir():
+        say("not running: there is no state yet")
+        return
+    with state.alone():
+        began = time.monotonic()
+        stopped = stop_all(state)
+        left = leftovers.marked(state.root)
+        if left:
+            say(f"ending {len(left)} processes that were left: {', '.join(sorted({one.name() for one in left}))}")
+        if stubborn := leftovers.end(left):
+            raise StillThere(f"could not be ended: {', '.join(f'pid {one.pid}' for one in stubborn)}")
+        state.clear()
+        if stopped or left:
+            say(f"down after {time.monotonic() - began:.0f} s; data and logs stay in {state.root}")
+        else:
+            say("not running")
+
+
+def stop_all(state: State) -> bool:
+    """Stop every program under the supervisor, then the supervisor; whether there was one."""
+    if not supervise.alive(state):
+        return False
+    now = supervise.processes(state)
+    for families in programs.STOPPING:
+        names = [name for name in now if name.rstrip("-0123456789") in families and now[name].pid]
+        if names:
+            began = time.monotonic()
+            supervise.stop(state, *names)
+            say(f"  stopped {', '.join(names)} in {time.monotonic() - began:.1f} s")
+    supervise.shut_down(state)
+    return True

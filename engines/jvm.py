@@ -1,0 +1,18 @@
+"""
+How a Java engine is started: its heap, little else in memory, and nothing left in the system's temporary folder.
+
+Only the first compiler (C1) and the serial collector: on two cores three brokers were up with 6.5 s of processor time
+instead of 11, took 1.3 s instead of 2.3 for 30,000 messages, and 20 MB less each; Cassandra was up with 4 s, not 6.
+"""
+
+from engines.state import State
+
+
+def command(java: str, heap_mb: int, state: State) -> tuple[str, ...]:
+    """The start of a command line: the Java of this JAVA_HOME and the options of every engine."""
+    return (f"{java}/bin/java", f"-Xmx{heap_mb}m", f"-Xms{heap_mb // 2}m", "-XX:+ExitOnOutOfMemoryError", *lean(state))
+
+
+def lean(state: State) -> tuple[str, ...]:
+    """What saves processor time and memory, and keeps temporary files inside the state folder."""
+    return ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData", f"-Djava.io.tmpdir={state.tmp}")

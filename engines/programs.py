@@ -1,0 +1,182 @@
+"""
+What runs, as data: each program's command, its ports, the question that says it answers, and how it is stopped.
+
+Brokers, Cassandra and the document store are the engines; the rest is the pipeline that runs on them.
+"""
+
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from engines import brokers, builds, ready, ring
+from engines.config import Config
+from engines.ready import Check
+from engines.state import State
+
+ENGINES, PIPELINE = "engines", "pipeline"
+KAFKA, CASSANDRA, DOCUMENTS, SPARK = "kafka", "cassandra", "documents", "spark"
+SIMULATOR, INGEST, DASHBOARD = "simulator", "ingest", "dashboard"
+MONGOD, EMBEDDED, ELSEWHERE = "mongod", "embedded", "elsewhere"
+
+# The order in which `make down` stops them, each step when the one before is stopped: first what lets users in.
+STOPPING = ((INGEST, DASHBOARD), (SIMULATOR, SPARK), (KAFKA, CASSANDRA, DOCUMENTS))
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port that a program listens on, and the setting that moves it."""
+
+    number: int
+    setting: str
+
+
+@dataclass(frozen=True)
+class Program:
+    """
+    One process that the supervisor keeps running.
+
+    `family` is `name` without a broker's number; `answers` is asked before the program counts as ready. After TERM it
+    has `stop_s` seconds before it is killed with its children.
+    """
+
+    name: str
+    family: str
+    room: str
+    command: tuple[str, ...]
+    ports: tuple[Port, ...]
+    answers: Check
+    stop_s: int = 10
+
+
+def programs(config: Config, state: State, java: str, documents: str) -> tuple[Program, ...]:
+    """Every program that these settings start here, engines first; `documents` is what `store` said."""
+    found: list[Program] = []
+    if config.own_kafka:
+        found.extend(broker(config, state, java, node) for node in range(1, config.brokers + 1))
+    if config.own_cassandra:
+        found.append(cassandra(config, state, java))
+    if documents != ELSEWHERE:
+        found.append(document_store(config, state, documents))
+    if config.own_source:
+        found.append(simulator(config))
+    return (*found, ingest(), spark(config), dashboard(config))
+
+
+def store(config: Config, state: State) -> str:
+    """Which document store has the users: somebody else's, what made the data, a `mongod`, or the embedded."""
+    if not config.own_documents:
+        return ELSEWHERE
+    shape = state.shape()
+    if shape is not None and shape.documents != ELSEWHERE:
+        return shape.documents
+    return MONGOD if shutil.which("mongod") else EMBEDDED
+
+
+def environment(env: Mapping[str, str], state: State, java: str) -> dict[str, str]:
+    """The environment of every program: the settings, one Java, one Python, temporary files in the state folder."""
+    return {
+        **env,
+        "JAVA_HOME": java,
+        "PYSPARK_PYTHON": sys.executable,
+        "PYSPARK_DRIVER_PYTHON": sys.executable,
+        "PYTHONUNBUFFERED": "1",
+        "TMPDIR": str(state.tmp),
+        "VIGIE_SPARK_JARS": env["VIGIE_SPARK_JARS"] or str(builds.named(SPARK)),
+        "SPARK_LAUNCHER_OPTS": "-XX:-UsePerfData",
+    }
+
+
+def broker(config: Config, state: State, java: str, node: int) -> Program:
+    port, controller = config.kafka_port + node - 1, config.kafka_controller_port + node - 1
+    return Program(
+        f"{KAFKA}-{node}",
+        KAFKA,
+        ENGINES,
+        brokers.command(config, state, java, node),
+        (Port(port, "VIGIE_KAFKA_PORT"), Port(controller, "VIGIE_KAFKA_CONTROLLER_PORT")),
+        partial(ready.port, config.host, port),
+    )
+
+
+def cassandra(config: Config, state: State, java: str) -> Program:
+    ports = (
+        Port(config.cassandra_port, "VIGIE_CASSANDRA_PORT"),
+        Port(config.cassandra_storage_port, "VIGIE_CASSANDRA_STORAGE_PORT"),
+    )
+    answers = partial(ready.cassandra, config.host, config.cassandra_port)
+    return Program(CASSANDRA, CASSANDRA, ENGINES, ring.command(config, state, java), ports, answers)
+
+
+def document_store(config: Config, state: State, which: str) -> Program:
+    folder = state.data / which
+    embedded = (
+        str(builds.named(DOCUMENTS) / DOCUMENTS),
+        "-listen",
+        f"{config.host}:{config.mongo_port}",
+        "-data",
+        str(folder),
+    )
+    mongod = ("mongod", "--dbpath", str(folder), "--bind_ip", config.host, "--port", str(config.mongo_port))
+    return Program(
+        DOCUMENTS,
+        DOCUMENTS,
+        ENGINES,
+        embedded if which == EMBEDDED else (*mongod, "--nounixsocket"),
+        (Port(config.mongo_port, "VIGIE_MONGO_PORT"),),
+        partial(ready.documents, config.mongo_uri),
+    )
+
+
+def simulator(config: Config) -> Program:
+    ports = (
+        Port(config.simulator_port, "VIGIE_SIMULATOR_PORT"),
+        Port(config.simulator_admin_port, "VIGIE_SIMULATOR_ADMIN_PORT"),
+    )
+    answers = partial(ready.port, config.host, config.simulator_port)
+    return Program(SIMULATOR, SIMULATOR, PIPELINE, module("services.simulator"), ports, answers)
+
+
+def ingest() -> Program:
+    return Program(INGEST, INGEST, PIPELINE, module("services.ingest"), (), running, stop_s=15)
+
+
+def spark(config: Config) -> Program:
+    return Program(
+        SPARK,
+        SPARK,
+        PIPELINE,
+        module("spark.lanes"),
+        (Port(config.spark_ui_port, "VIGIE_SPARK_UI_PORT"),),
+        partial(ready.port, config.host, config.spark_ui_port),
+        stop_s=15,
+    )
+
+
+def dashboard(config: Config) -> Program:
+    options = {
+        "--server.port": str(config.dashboard_port),
+        "--server.address": config.host,
+        "--server.headless": "true",
+        "--server.fileWatcherType": "none",
+        "--browser.gatherUsageStats": "false",
+    }
+    return Program(
+        DASHBOARD,
+        DASHBOARD,
+        PIPELINE,
+        (*module("streamlit"), "run", "dashboard/app.py", *(word for pair in options.items() for word in pair)),
+        (Port(config.dashboard_port, "VIGIE_DASHBOARD_PORT"),),
+        partial(ready.port, config.host, config.dashboard_port),
+    )
+
+
+def module(name: str) -> tuple[str, ...]:
+    """`python -m name` with this environment's Python."""
+    return (sys.executable, "-m", name)
+
+
+def running() -> bool:
+    """For what has no port to ask: that the supervisor says it runs is enough."""
+    return True

@@ -1,0 +1,137 @@
+"""The whole system, started by a user's own `up`, on ports and a state folder of its own, beside a running one."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+from kafka import KafkaProducer
+
+from engines import supervise
+from engines.state import State
+
+PORTS = {
+    "VIGIE_KAFKA_PORT": "28092",
+    "VIGIE_KAFKA_CONTROLLER_PORT": "28192",
+    "VIGIE_CASSANDRA_PORT": "28042",
+    "VIGIE_CASSANDRA_STORAGE_PORT": "28010",
+    "VIGIE_MONGO_PORT": "28017",
+    "VIGIE_SIMULATOR_PORT": "28090",
+    "VIGIE_SIMULATOR_ADMIN_PORT": "28091",
+    "VIGIE_SPARK_UI_PORT": "28040",
+    "VIGIE_DASHBOARD_PORT": "28501",
+}
+RUN = {
+    "VIGIE_SEED": "pipeline",
+    "VIGIE_RATE": "100",
+    "VIGIE_PAGE_SIZE": "50",
+    "VIGIE_SIMULATOR_LIMIT_USERS": "0",
+    "VIGIE_BUDGET_USERS": "0",
+    "VIGIE_READ_TIMEOUT_S": "2",
+    "VIGIE_CALL_TIMEOUT_S": "4",
+}
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running system: its environment, its state folder, and the ways to break it."""
+
+    env: dict[str, str]
+    state: State
+
+    def run(self, *words: str, timeout_s: float = 120, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Run `python -m …` against this system."""
+        return subprocess.run(
+            [sys.executable, "-m", *words],
+            env=self.env | settings,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    def hops(self) -> dict[str, Any]:
+        """The counts of every hop."""
+        return json.loads(self.run("services.hops", "--json").stdout)
+
+    def audit(self) -> dict[str, str]:
+        """Audit every hop; {hop: what was counted}. Fails with the first hop that differs."""
+        done = self.run("services.audit", "--json", timeout_s=200)
+        assert done.stdout, done.stderr
+        findings = json.loads(done.stdout)
+        assert [one for one in findings if one["differs"]] == []
+        assert done.returncode == 0
+        return {one["hop"]: one["counted"] for one in findings}
+
+    def pid(self, name: str) -> int:
+        return supervise.pid(self.state, name)
+
+    def kill(self, name: str) -> None:
+        """`kill -9` of a program and of everything below it."""
+        program = psutil.Process(self.pid(name))
+        for process in [program, *program.children(recursive=True)]:
+            if process.is_running():
+                process.kill()
+
+    def signal(self, name: str, sign: signal.Signals) -> None:
+        os.kill(self.pid(name), sign)
+
+    def stop(self, name: str) -> None:
+        supervise.stop(self.state, name)
+
+    def start(self, name: str) -> None:
+        supervise.start(self.state, name)
+
+    def faults(self, faults: dict[str, Any]) -> None:
+        address = f"http://127.0.0.1:{self.env['VIGIE_SIMULATOR_ADMIN_PORT']}/faults"
+        requests.put(address, json=faults, timeout=5).raise_for_status()
+
+    def log(self, name: str) -> str:
+        return self.state.log(name).read_text(errors="replace")
+
+    def send(self, topic: str, messages: list[tuple[bytes | None, bytes | None]]) -> None:
+        """Put (key, value) messages on a topic from outside."""
+        producer = KafkaProducer(bootstrap_servers=f"127.0.0.1:{self.env['VIGIE_KAFKA_PORT']}", acks="all")
+        for key, value in messages:
+            producer.send(topic, value, key)
+        producer.flush(timeout=20)
+        producer.close(timeout=5)
+
+    def until(self, done: Callable[[], Any], limit_s: float = 60) -> Any:
+        """Wait for what `done` returns to be true, and return it; fail after `limit_s` seconds."""
+        ends = time.monotonic() + limit_s
+        while not (found := done()):
+            assert time.monotonic() < ends, f"not within {limit_s} s"
+            time.sleep(0.2)
+        return found
+
+    def grown(self, hop: str, by: int, limit_s: float = 90) -> None:
+        """Wait until a hop has counted so many more."""
+        before = self.hops()[hop] or 0
+        self.until(lambda: (self.hops()[hop] or 0) >= before + by, limit_s)
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    folder = Path(tempfile.mkdtemp(prefix="vigie-"))
+    outer = {key: value for key, value in os.environ.items() if not key.startswith("VIGIE_")}
+    made = Stack(outer | PORTS | RUN | {"VIGIE_STATE": str(folder)}, State(folder))
+    started = made.run("engines", "up", timeout_s=400)
+    try:
+        assert started.returncode == 0, started.stdout + started.stderr
+        yield made
+    finally:
+        ended = made.run("engines", "down")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    shutil.rmtree(folder)
