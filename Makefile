@@ -1,6 +1,6 @@
 # One front door: every verb is one line of `make help`. A setting of .env is given as `make up VIGIE_RATE=100`.
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs test check audit environment there
+.PHONY: help up down status logs test check audit tools environment there
 
 PYTHON := .venv/bin/python
 BROKERS ?=
@@ -11,7 +11,7 @@ SHAPE := $(if $(BROKERS),VIGIE_BROKERS=$(BROKERS))
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s%s\n", $$1, $$2 }' Makefile
 
-up: environment ## everything runs and users are in both stores (BROKERS=1: the light shape, for 8 GB)
+up: tools ## everything runs and users are in both stores (BROKERS=1: the light shape, for 8 GB)
 	@$(SHAPE) $(PYTHON) -m engines up
 
 down: there ## everything stops; data and logs stay
@@ -33,13 +33,16 @@ check: environment ## style, types, arrows and the tests that need no engine
 	.venv/bin/lint-imports
 	.venv/bin/pytest -m "not engines"
 
-test: environment ## check, then every test on the real engines, beside a running system
+test: tools ## check, then every test on the real engines, beside a running system
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	$(PYTHON) -m engines.fetch
 	.venv/bin/pytest
+
+tools:
+	@engines/bootstrap.sh engines
 
 environment:
 	@engines/bootstrap.sh

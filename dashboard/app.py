@@ -17,17 +17,16 @@ ICON = (  # drawn here: Streamlit fetches emoji and named icons for the tab from
     'stroke="#0072B2" stroke-width="2"/><circle cx="8" cy="8" r="2" fill="#0072B2"/></svg>'
 )
 EVERY = "2s"
-Found = TypeVar("Found", Sums, Newest)
 ALL_TIME, TODAY = "All time", "Today (UTC)"
+
+Found = TypeVar("Found", Sums, Newest)
 
 
 @st.cache_resource(show_spinner=False)
 def connections() -> Stores:
     """The process's stores, shared by all viewers."""
     logs.start("dashboard")
-    logging.getLogger("cassandra").setLevel(
-        logging.CRITICAL
-    )  # a traceback an attempt; a store that is down is one line
+    logging.getLogger("cassandra").setLevel(logging.CRITICAL)  # else a traceback at every attempt
     return stores(settings.read(Settings, settings.environ()))
 
 

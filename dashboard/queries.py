@@ -59,12 +59,11 @@ class Totals:
 
 @dataclass(frozen=True)
 class Sums:
-    """What the stats lane wrote: totals, users by minute (UTC), when it wrote last and the newest `fetched_at`."""
+    """What the stats lane wrote: totals, users by minute (UTC), and the newest `fetched_at` in them."""
 
     all_time: Totals
     today: Totals
     minutes: Mapping[datetime, int]
-    summed_at: datetime | None
     newest: datetime | None
 
 
@@ -115,7 +114,7 @@ def prepare(session: Session) -> Statements:
         minutes=session.prepare(
             f"SELECT minute, users FROM {KEYSPACE}.stats_by_minute WHERE dimension = ? AND day = ? AND minute >= ?"
         ),
-        lane=session.prepare(f"SELECT summed_at, newest FROM {KEYSPACE}.lanes WHERE lane = ?"),
+        lane=session.prepare(f"SELECT newest FROM {KEYSPACE}.lanes WHERE lane = ?"),
     )
 
 
@@ -131,7 +130,6 @@ def sums(session: Session, statements: Statements, now: datetime) -> Sums:
         all_time=all_time,
         today=today,
         minutes={_utc(row.minute): row.users for answer in minutes for row in answer.result()},
-        summed_at=_utc(lane.summed_at) if lane and lane.summed_at else None,
         newest=_utc(lane.newest) if lane and lane.newest else None,
     )
 

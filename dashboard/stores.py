@@ -30,8 +30,8 @@ from spark.contract import DATABASE
 T = TypeVar("T")
 
 REQUEST_S = 2.0  # what a driver waits for an answer
-# What a page waits for a store: at the first question, which connects; while it is up; and while it is down, as one that
-# is back answers sooner. A page that asks every 2 s thus tells of a store that hangs within 3 s.
+# What a page waits for a store: at the first question, which connects; while it is up; and while it is down, as one
+# that is back answers sooner. A page that asks every 2 s thus tells of a store that hangs within 3 s.
 FIRST_S, PATIENCE_S, MOMENT_S = 2.0, 0.9, 0.3
 COUNT_EVERY_S = 15.0  # counting costs the embedded document store a look through its file
 
@@ -62,7 +62,11 @@ class Down:
 
 
 class Store(Generic[T]):
-    """Puts one question to one store: the answer, or soon that it is down. An answer is kept for `keep_s` seconds."""
+    """
+    Puts one question to one store: the answer, or soon that it is down.
+
+    An answer is kept for `keep_s` seconds, and then as long again while the store is asked anew: nobody waits for it.
+    """
 
     def __init__(
         self,
@@ -81,6 +85,8 @@ class Store(Generic[T]):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._asked: Future[T] | None = None
         self._asked_at = 0.0
+        self._answered: Future[T] | None = None
+        self._answered_at = 0.0
         self._patience_s = FIRST_S
         self._since: datetime | None = None
 
@@ -97,12 +103,15 @@ class Store(Generic[T]):
 
     def answer(self, asked: Future[T]) -> T | Down:
         """Wait for the answer, from when it was asked as long as the store's state allows; never an exception."""
+        if self._answered and not asked.done() and self._clock() - self._answered_at < 2 * self._keep_s:
+            return self._answered.result()
         try:
             found = asked.result(max(0.0, self._asked_at + self._patience_s - self._clock()))
         except TimeoutError:
             return self._down("it does not answer")
         except StoreDown as error:
             return self._down(str(error))
+        self._answered, self._answered_at = asked, self._asked_at
         if self._since is not None:
             log.info("store is back", store=self.name, down_since=self._since)
         self._since, self._patience_s = None, PATIENCE_S

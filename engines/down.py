@@ -29,9 +29,10 @@ def down(outer: Mapping[str, str]) -> None:
         stopped = stop_all(state)
         left = leftovers.marked(state.root)
         if left:
-            say(f"ending {len(left)} processes that were left: {', '.join(sorted({one.name() for one in left}))}")
-        if stubborn := leftovers.end(left):
-            raise StillThere(f"could not be ended: {', '.join(f'pid {one.pid}' for one in stubborn)}")
+            stubborn = leftovers.end(left)
+            if stubborn:
+                raise StillThere(f"could not be ended: {', '.join(f'pid {one.pid}' for one in stubborn)}")
+            say(f"  ended what was left: {', '.join(f'pid {one.pid}' for one in left)}")
         state.clear()
         if stopped or left:
             say(f"down after {time.monotonic() - began:.0f} s; data and logs stay in {state.root}")

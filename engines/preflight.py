@@ -38,9 +38,7 @@ def asked_twice(programs: Sequence[Program]) -> list[str]:
         for port in program.ports:
             if port.number in taken:
                 other, setting = taken[port.number]
-                found.append(
-                    f"port {port.number} is asked for by {other} ({setting}) and {program.name} ({port.setting})"
-                )
+                found.append(f"port {port.number} is both {setting} ({other}) and {port.setting} ({program.name})")
             taken[port.number] = (program.name, port.setting)
     return found
 

@@ -69,7 +69,7 @@ def memory(pid: int) -> int:
 def text(status: Status) -> str:
     """The two tables, or a sentence that nothing runs."""
     if not status.processes:
-        left = f"; {status.left} processes of it are left without a supervisor: make down" if status.left else ""
+        left = f"; left without a supervisor: {status.left} of its processes; make down" if status.left else ""
         return f"not running ({status.root}){left}"
     rows = [
         (

@@ -76,7 +76,7 @@ def javas(environ: Mapping[str, str]) -> Iterator[Java]:
 
 def asked(program: str, environ: Mapping[str, str]) -> Iterator[Java]:
     """What this `java` says of itself; nothing when it does not run (macOS has one that only says where to get one)."""
-    command = [program, "-XshowSettings:properties", "-version"]
+    command = [program, "-XX:-UsePerfData", "-XshowSettings:properties", "-version"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=30, env=dict(environ), check=True)
     except (OSError, subprocess.SubprocessError):

@@ -87,7 +87,7 @@ def made(outer: Mapping[str, str], state: State, only: tuple[str, ...]) -> Plan:
     if running:
         refuse_changes(config.own(env), state.settings())
     elif left := leftovers.marked(state.root):
-        say(f"ending {len(left)} processes that an earlier run left behind")
+        say(f"ending what an earlier run left behind: {', '.join(f'pid {one.pid}' for one in left)}")
         leftovers.end(left)
     parsed = settings.read(Config, env)
     java = tools.java(env)

@@ -122,7 +122,7 @@ def described(env: Mapping[str, str], stopping: threading.Event) -> list[Lane]:
         return stores.cassandra(of_stores)
 
     return [
-        Lane(RAW, lambda messages: messages, lambda: raw.batch_writer(sink)),
+        Lane(RAW, lambda messages: messages, lambda: raw.batch_writer(sink, stopping)),
         Lane(
             STATS,
             lambda messages: stats.by_minute(messages, wanted.dedup_minutes),

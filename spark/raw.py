@@ -2,9 +2,11 @@
 The raw lane: users.raw to MongoDB, each user once; what is no user goes to the dead letters.
 
 Every write can be done twice: users are inserted by `_id`, and one that is there already is counted, not written. The
-store being down makes the batch wait and try again; it never fails the lane.
+store being down makes the batch wait and try again; it never fails the lane. The waiting is done on the driver: a task
+that waited would hold a core that the other lane needs.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,7 +44,8 @@ from spark.contract import USERS as COLLECTION
 log = Log(__name__)
 
 COLUMNS = ("value", "key", "partition", "offset", "timestamp")
-COUNTS = "read long, stored long, duplicates long, poison long"
+COUNTS = ("read", "stored", "duplicates", "poison")
+OUTCOME = ", ".join(f"{name} long" for name in COUNTS) + ", failed string"
 DUPLICATE_KEY = 11000
 Document = dict[str, Any]
 
@@ -55,45 +58,69 @@ class Sink:
     kafka_bootstrap: str
 
 
+class NotStored(Exception):
+    """A part of a batch found MongoDB, or Kafka for its dead letters, down; the text says what was answered."""
+
+
 class StoreRefused(PyMongoError):
     """MongoDB refused some of a batch for another reason than that it has them; the text holds codes, never data."""
 
 
-def batch_writer(sink: Sink) -> Callable[[DataFrame, int], None]:
-    """
-    Return what `foreachBatch` calls with each micro-batch: when it returns, every record is stored or set aside.
+def batch_writer(sink: Sink, stopping: threading.Event) -> Callable[[DataFrame, int], None]:
+    """Return what `foreachBatch` calls with each micro-batch: when it returns, every record is stored or set aside."""
+    waiting = retry.policy("mongodb", (NotStored, PyMongoError), stopping=stopping)
+    database = _database(sink.mongo_uri)
 
-    It fails only where Kafka does not take a dead letter; the batch is then read and written again.
-    """
+    def once(batch: DataFrame) -> dict[str, int]:
+        database.command("ping")  # asked here first: no task is begun for a store that is known to be down
+        outcome = batch.select(*COLUMNS).mapInArrow(lambda parts: store(parts, sink), OUTCOME).collect()
+        if failed := [row.failed for row in outcome if row.failed]:
+            raise NotStored(failed[0])
+        return {name: sum(row[name] for row in outcome) for name in COUNTS}
 
     def write(batch: DataFrame, batch_id: int) -> None:
-        counts = batch.select(*COLUMNS).mapInArrow(lambda parts: store(parts, sink), COUNTS).collect()
-        total = {name: sum(row[name] for row in counts) for name in ("read", "stored", "duplicates", "poison")}
-        log.info("batch stored", lane=RAW, batch=batch_id, **total)
+        log.info("batch stored", lane=RAW, batch=batch_id, **waiting(once, batch))
 
     return write
 
 
 def store(parts: Iterator[pa.RecordBatch], sink: Sink) -> Iterator[pa.RecordBatch]:
-    """Write one partition's records, on an executor; yield its counts (COUNTS) as one row for each part."""
+    """Write one partition's records, on an executor; yield one row (OUTCOME) for each part; after a failure no more."""
+    try:
+        for part in parts:
+            yield _outcome(store_part(part, sink))
+    except (PyMongoError, KafkaError) as error:
+        _producer.cache_clear()  # an idempotent producer that has failed stays so
+        yield _outcome([0] * len(COUNTS), f"{type(error).__name__}: {str(error)[:200]}")
+
+
+def _outcome(counts: Sequence[int], failed: str | None = None) -> pa.RecordBatch:
+    columns = [pa.array([n], pa.int64()) for n in counts] + [pa.array([failed], pa.string())]
+    return pa.RecordBatch.from_arrays(columns, names=[*COUNTS, "failed"])
+
+
+def store_part(part: pa.RecordBatch, sink: Sink) -> list[int]:
+    """
+    Store what is a user, set aside what is none; return COUNTS.
+
+    Raises:
+        PyMongoError, KafkaError: a store or the brokers are down; the same part may be written again.
+    """
     database = _database(sink.mongo_uri)
-    for part in parts:
-        users: list[Document] = []
-        letters: list[tuple[bytes | None, bytes, str, str]] = []
-        for value, key, partition, offset, at in zip(*(part.column(c).to_pylist() for c in COLUMNS), strict=True):
-            try:
-                users.append(document(decode(value), partition, offset, at))
-            except PoisonMessage as error:
-                letters.append((key, without_secrets(value or b""), str(error), f"{USERS}:{partition}:{offset}"))
-        if letters:
-            set_aside(_producer(sink.kafka_bootstrap), letters)
-        stored = retry.policy("mongodb", PyMongoError)(insert, database, users) if users else 0
-        if users:
-            retry.policy("mongodb", PyMongoError)(show_newest, database, users)
-        counts = [part.num_rows, stored, len(users) - stored, len(letters)]
-        yield pa.RecordBatch.from_pydict(
-            dict(zip(("read", "stored", "duplicates", "poison"), ([n] for n in counts), strict=True))
-        )
+    users: list[Document] = []
+    letters: list[tuple[bytes | None, bytes, str, str]] = []
+    for value, key, partition, offset, at in zip(*(part.column(c).to_pylist() for c in COLUMNS), strict=True):
+        try:
+            users.append(document(decode(value), partition, offset, at))
+        except PoisonMessage as error:
+            letters.append((key, without_secrets(value or b""), str(error), f"{USERS}:{partition}:{offset}"))
+    if letters:
+        set_aside(_producer(sink.kafka_bootstrap), letters)
+    stored = 0
+    if users:
+        stored = insert(database, users)
+        show_newest(database, users)
+    return [part.num_rows, stored, len(users) - stored, len(letters)]
 
 
 def document(event: UserEvent, partition: int, offset: int, appended_at: datetime) -> Document:
@@ -173,7 +200,7 @@ def _database(uri: str) -> Database[Document]:
         uri,
         serverSelectionTimeoutMS=3_000,
         connectTimeoutMS=3_000,
-        socketTimeoutMS=20_000,
+        socketTimeoutMS=5_000,
         retryWrites=False,
         tz_aware=True,
     )
@@ -182,8 +209,7 @@ def _database(uri: str) -> Database[Document]:
 
 @lru_cache(maxsize=4)
 def _producer(bootstrap: str) -> KafkaProducer:
-    return retry.policy("kafka", KafkaError, attempts=5)(
-        KafkaProducer,
+    return KafkaProducer(
         bootstrap_servers=bootstrap.split(","),
         acks="all",
         enable_idempotence=True,

@@ -3,17 +3,17 @@
 import socket
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from time import monotonic
 
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from dashboard import app
 from dashboard.queries import Count, Newest, NewUser, Sums, Totals
 from dashboard.stores import Down, Reading, Stores
 
-PAGE = str(Path(__file__).parents[2] / "dashboard" / "app.py")
+PAGE = app.__file__
 DOWN = {
     "Cassandra": Down("Cassandra", "a:1", "no answer within 2 s", datetime.now(UTC)),
     "MongoDB": Down("MongoDB", "a:2", "no answer within 2 s", datetime.now(UTC)),
@@ -46,67 +46,67 @@ def full(newest: datetime) -> Reading:
     totals = Totals(12_345, 500_000, (Count("Spain", 12_345),), (Count("female", 12_345),), (Count("30", 12_345),))
     minutes = {newest.replace(second=0, microsecond=0): 50}
     user = NewUser("Ana L.", "Spain", "female", 41, newest, newest)
-    return Reading(Sums(totals, Totals(), minutes, newest, newest), Newest((user,)), 12_340)
+    return Reading(Sums(totals, Totals(), minutes, newest), Newest((user,)), 12_340)
 
 
-def figures(app: AppTest) -> list[str]:
-    return [metric.value for metric in app.metric]
+def figures(shown: AppTest) -> list[str]:
+    return [metric.value for metric in shown.metric]
 
 
 def test_with_both_stores_gone_the_page_says_so_twice_within_six_seconds(monkeypatch):
     started = monotonic()
-    app = page(monkeypatch)
+    shown = page(monkeypatch)
     assert monotonic() - started < 6
-    assert not app.exception
-    assert [error.value.split(" at ")[0] for error in app.error] == ["**Cassandra**", "**MongoDB**"]
-    assert figures(app) == ["—"] * 4
+    assert not shown.exception
+    assert [error.value.split(" at ")[0] for error in shown.error] == ["**Cassandra**", "**MongoDB**"]
+    assert figures(shown) == ["—"] * 4
 
 
 def test_with_users_the_page_shows_them_masked_and_counted(monkeypatch):
-    app = page(monkeypatch, full(datetime.now(UTC)))
-    assert not app.exception
-    assert not app.error
-    assert not app.warning
-    assert figures(app)[:3] == ["12,345", "12,340", "40.50 years"]
-    assert list(app.dataframe[0].value["Name"]) == ["Ana L."]
+    shown = page(monkeypatch, full(datetime.now(UTC)))
+    assert not shown.exception
+    assert not shown.error
+    assert not shown.warning
+    assert figures(shown)[:3] == ["12,345", "12,340", "40.50 years"]
+    assert list(shown.dataframe[0].value["Name"]) == ["Ana L."]
 
 
 def test_with_cassandra_down_the_newest_users_are_still_shown(monkeypatch):
-    app = page(monkeypatch, replace(full(datetime.now(UTC)), sums=DOWN["Cassandra"]))
-    assert not app.exception
-    assert [error.value.split(" at ")[0] for error in app.error] == ["**Cassandra**"]
-    assert figures(app) == ["—", "12,340", "—", "—"]
-    assert len(app.dataframe) == 1
+    shown = page(monkeypatch, replace(full(datetime.now(UTC)), sums=DOWN["Cassandra"]))
+    assert not shown.exception
+    assert [error.value.split(" at ")[0] for error in shown.error] == ["**Cassandra**"]
+    assert figures(shown) == ["—", "12,340", "—", "—"]
+    assert len(shown.dataframe) == 1
 
 
 def test_with_mongodb_down_the_sums_are_still_shown(monkeypatch):
-    app = page(monkeypatch, replace(full(datetime.now(UTC)), newest=DOWN["MongoDB"], stored=DOWN["MongoDB"]))
-    assert not app.exception
-    assert [error.value.split(" at ")[0] for error in app.error] == ["**MongoDB**"]
-    assert figures(app)[:2] == ["12,345", "—"]
+    shown = page(monkeypatch, replace(full(datetime.now(UTC)), newest=DOWN["MongoDB"], stored=DOWN["MongoDB"]))
+    assert not shown.exception
+    assert [error.value.split(" at ")[0] for error in shown.error] == ["**MongoDB**"]
+    assert figures(shown)[:2] == ["12,345", "—"]
 
 
 def test_with_no_users_the_page_asks_whether_ingest_runs(monkeypatch):
-    app = page(monkeypatch, Reading(Sums(Totals(), Totals(), {}, None, None), Newest(()), 0))
-    assert not app.exception
-    assert [info.value for info in app.info] == ["No users yet: is ingest running? `make status` tells."] * 2
+    shown = page(monkeypatch, Reading(Sums(Totals(), Totals(), {}, None), Newest(()), 0))
+    assert not shown.exception
+    assert [info.value for info in shown.info] == ["No users yet: is ingest running? `make status` tells."] * 2
 
 
 def test_with_old_users_the_page_says_since_when(monkeypatch):
-    app = page(monkeypatch, full(datetime.now(UTC) - timedelta(minutes=5)))
-    assert not app.exception
-    assert app.warning[0].value.startswith("No new user since ")
+    shown = page(monkeypatch, full(datetime.now(UTC) - timedelta(minutes=5)))
+    assert not shown.exception
+    assert shown.warning[0].value.startswith("No new user since ")
 
 
 def test_the_period_is_chosen_without_leaving_the_page(monkeypatch):
-    app = page(monkeypatch, full(datetime.now(UTC)))
-    app.segmented_control(key="period").set_value("Today (UTC)").run()
-    assert not app.exception
-    assert "No users yet today." in [caption.value for caption in app.caption]
+    shown = page(monkeypatch, full(datetime.now(UTC)))
+    shown.segmented_control(key="period").set_value("Today (UTC)").run()
+    assert not shown.exception
+    assert "No users yet today." in [caption.value for caption in shown.caption]
 
 
 def test_a_wrong_setting_is_named_on_the_page(monkeypatch):
     monkeypatch.setenv("VIGIE_CASSANDRA_PORT", "many")
-    app = AppTest.from_file(PAGE, default_timeout=10).run()
-    assert not app.exception
-    assert "VIGIE_CASSANDRA_PORT" in app.error[0].value
+    shown = AppTest.from_file(PAGE, default_timeout=10).run()
+    assert not shown.exception
+    assert "VIGIE_CASSANDRA_PORT" in shown.error[0].value

@@ -101,4 +101,21 @@ def test_an_answer_is_kept_as_long_as_it_is_said_to_be_and_a_failure_is_not():
     clock.now = 14
     assert store.answer(store.ask()) == 1
     clock.now = 15
+    put = store.ask()
+    assert put.result(5) == 2
+    assert store.answer(put) == 2
+
+
+def test_a_kept_answer_is_given_while_a_slow_store_is_asked_anew_but_not_for_ever():
+    clock, released = Hours(), threading.Event()
+    answers = iter([lambda: 1, lambda: released.wait(10) and 2])
+    store = Store("MongoDB's count", "a:1", lambda: next(answers)(), keep_s=15, clock=clock)  # noqa: PLW0108
+    assert store.answer(store.ask()) == 1
+    clock.now = 29
+    put = store.ask()
+    assert store.answer(put) == 1
+    clock.now = 31
+    assert isinstance(store.answer(put), Down)
+    released.set()
+    assert put.result(5) == 2
     assert store.answer(store.ask()) == 2

@@ -9,7 +9,7 @@ from dashboard.stores import Down
 
 NOW = datetime(2026, 11, 24, 12, 3, 8, 400_000, tzinfo=UTC)
 PARIS = ZoneInfo("Europe/Paris")
-EMPTY = Sums(Totals(), Totals(), {}, None, None)
+EMPTY = Sums(Totals(), Totals(), {}, None)
 DOWN = Down("Cassandra", "127.0.0.1:9042", "no answer within 2 s", NOW - timedelta(minutes=1))
 
 
@@ -18,7 +18,7 @@ def ago(seconds: float) -> datetime:
 
 
 def sums(newest: datetime | None = None, minutes: dict[datetime, int] | None = None) -> Sums:
-    return Sums(Totals(3, 100), Totals(), minutes or {}, newest, newest)
+    return Sums(Totals(3, 100), Totals(), minutes or {}, newest)
 
 
 def newest(*ages: float) -> Newest:

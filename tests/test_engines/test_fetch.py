@@ -1,0 +1,74 @@
+"""A fetch leaves a whole engine or none, and says why when it is none."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from engines import builds, fetch
+from engines.builds import BUILDS, Build
+from engines.fetch import CannotFetch
+
+SPARK = next(build for build in BUILDS if build.name == "spark")
+WORKING = """#!/bin/sh
+for word in "$@"; do case "$word" in -DoutputDirectory=*) echo x > "${word#-DoutputDirectory=}/one.jar";; esac; done
+echo "$JAVA_HOME" > "$(dirname "$0")/java_home"
+"""
+BROKEN = "#!/bin/sh\necho 'Could not transfer artifact: connection refused'; exit 1\n"
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch) -> Path:
+    """An empty cache, and a PATH whose `mvn` is ours."""
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setitem(os.environ, "PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    monkeypatch.setitem(os.environ, "XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def maven(machine: Path, script: str) -> None:
+    (machine / "bin" / "mvn").write_text(script)
+    (machine / "bin" / "mvn").chmod(0o755)
+
+
+def cached() -> list[str]:
+    return sorted(one.name for one in builds.cache(os.environ).iterdir())
+
+
+def test_an_engine_is_fetched_once_with_the_chosen_java(machine: Path, capsys):
+    maven(machine, WORKING)
+    fetch.fetch([SPARK], "/java17")
+    assert cached() == [builds.folder(SPARK).name]
+    assert [jar.name for jar in builds.folder(SPARK).iterdir()] == ["one.jar"]
+    assert (machine / "bin" / "java_home").read_text() == "/java17\n"
+    assert "spark" in capsys.readouterr().out
+    maven(machine, BROKEN)
+    fetch.fetch([SPARK], "/java17")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_fetch_that_fails_leaves_nothing_and_says_what_maven_said(machine: Path):
+    maven(machine, BROKEN)
+    with pytest.raises(CannotFetch, match=r"spark: mvn failed \(1\):\n    Could not transfer artifact"):
+        fetch.fetch([SPARK], "/java17")
+    assert cached() == []
+
+
+def test_what_an_interrupted_fetch_left_is_removed(machine: Path):
+    maven(machine, WORKING)
+    target = builds.folder(SPARK)
+    left = target.with_name(f".{target.name}.999999999.part")
+    left.mkdir(parents=True)
+    fetch.fetch([SPARK], "/java17")
+    assert cached() == [target.name]
+
+
+def test_another_version_in_the_manifest_is_another_folder(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(builds, "HERE", tmp_path)
+    (tmp_path / "a").mkdir()
+    build, names = Build("a", "mvn", ("pom.xml",)), set()
+    for version in ("1", "2", "1"):
+        (tmp_path / "a" / "pom.xml").write_text(version)
+        names.add(builds.folder(build, {"XDG_CACHE_HOME": "/c"}))
+    assert len(names) == 2
+    assert all(len(name.name) == len("a-") + 12 for name in names)

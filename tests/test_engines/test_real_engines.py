@@ -1,0 +1,168 @@
+"""Brokers, Cassandra and the document store as `up` starts them: what was acknowledged outlives a kill."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pymongo
+import pytest
+from cassandra.cluster import Cluster, Session
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from pymongo.errors import BulkWriteError
+
+from engines import leftovers, ready, supervise
+from engines.state import State
+
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]
+
+ENGINES = "kafka,cassandra,documents"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Engines on ports of their own: the environment of every command, and where they answer."""
+
+    env: dict[str, str]
+    state: State
+    bootstrap: list[str]
+    cassandra: int
+    mongo: str
+
+    def run(self, *words: str, **changed: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "engines", *words]
+        return subprocess.run(command, env=self.env | changed, capture_output=True, text=True, timeout=240, check=False)
+
+    def kill(self, name: str) -> None:
+        """Kill a program with SIGKILL; the supervisor will start it again."""
+        psutil.Process(supervise.pid(self.state, name)).kill()
+
+    def pids(self) -> dict[str, int]:
+        return {name: one.pid for name, one in supervise.processes(self.state).items() if one.pid}
+
+    def session(self) -> Session:
+        cluster = Cluster(["127.0.0.1"], port=self.cassandra, protocol_version=5)
+        return cluster.connect()
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, free_ports: Callable[[int], list[int]]) -> Iterator[Stack]:
+    """Three brokers, Cassandra and the document store, and nothing else, in a folder whose name has a space."""
+    ports = free_ports(9)
+    state = State(tmp_path_factory.mktemp("with space"))
+    outer = {key: value for key, value in os.environ.items() if not key.startswith("VIGIE_")}
+    settings = {
+        "VIGIE_STATE": str(state.root),
+        "VIGIE_KAFKA_PORT": str(ports[0]),
+        "VIGIE_KAFKA_CONTROLLER_PORT": str(ports[3]),
+        "VIGIE_CASSANDRA_PORT": str(ports[6]),
+        "VIGIE_CASSANDRA_STORAGE_PORT": str(ports[7]),
+        "VIGIE_MONGO_PORT": str(ports[8]),
+    }
+    bootstrap = [f"127.0.0.1:{port}" for port in ports[:3]]
+    made = Stack(outer | settings, state, bootstrap, ports[6], f"mongodb://127.0.0.1:{ports[8]}")
+    done = made.run("up", "--only", ENGINES)
+    assert done.returncode == 0, done.stdout + done.stderr
+    yield made
+    made.run("down")
+
+
+def wait(so: Callable[[], bool], for_s: float = 90) -> None:
+    ends = time.monotonic() + for_s
+    while not so():
+        assert time.monotonic() < ends, f"it did not come to be so in {for_s} s"
+        time.sleep(0.1)
+
+
+def test_a_topic_has_three_copies_and_takes_messages_while_a_broker_is_killed(stack: Stack):
+    admin = KafkaAdminClient(bootstrap_servers=stack.bootstrap)
+    admin.create_topics({"t": {"num_partitions": 3, "replication_factor": 3}}, wait_for_metadata=True)
+    (topic,) = admin.describe_topics(["t"])
+    assert [len(one["isr_nodes"]) for one in topic["partitions"]] == [3, 3, 3]
+    producer = KafkaProducer(bootstrap_servers=stack.bootstrap, acks="all", enable_idempotence=True)
+    before = stack.pids()["kafka-2"]
+    stack.kill("kafka-2")
+    for acknowledged in [producer.send("t", str(n).encode()) for n in range(30)]:
+        acknowledged.get(timeout=60)
+    wait(lambda: stack.pids().get("kafka-2") not in (None, before) and ready.kafka(stack.bootstrap))
+    consumer = KafkaConsumer(
+        "t", bootstrap_servers=stack.bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=9000
+    )
+    found = [next(consumer).value for _ in range(30)]
+    assert sorted(found, key=int) == [str(n).encode() for n in range(30)]
+    for client in (consumer, producer, admin):
+        client.close()
+
+
+def test_rows_that_cassandra_acknowledged_outlive_a_kill(stack: Stack):
+    session = stack.session()
+    session.execute("CREATE KEYSPACE k WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
+    session.execute("CREATE TABLE k.t (id int PRIMARY KEY)")
+    insert = session.prepare("INSERT INTO k.t (id) VALUES (?)")
+    for n in range(200):
+        session.execute(insert, [n])
+    stack.kill("cassandra")
+    session.cluster.shutdown()
+    wait(lambda: not ready.cassandra("127.0.0.1", stack.cassandra))
+    wait(lambda: ready.cassandra("127.0.0.1", stack.cassandra))
+    session = stack.session()
+    assert sorted(row.id for row in session.execute("SELECT id FROM k.t")) == list(range(200))
+    session.cluster.shutdown()
+
+
+def test_the_document_store_keeps_users_through_a_kill_and_refuses_one_twice(stack: Stack):
+    def users() -> pymongo.collection.Collection:
+        return pymongo.MongoClient(stack.mongo, serverSelectionTimeoutMS=30_000)["vigie"]["users"]
+
+    users().insert_many([{"_id": n} for n in range(1000)], ordered=False)
+    stack.kill("documents")
+    wait(lambda: ready.documents(stack.mongo))
+    with pytest.raises(BulkWriteError) as refused:
+        users().insert_many([{"_id": n} for n in range(990, 1010)], ordered=False)
+    assert {error["code"] for error in refused.value.details["writeErrors"]} == {11000}
+    assert len(list(users().find({}, {"_id": 1}))) == 1010
+
+
+def test_a_second_start_changes_nothing_and_other_settings_are_refused(stack: Stack):
+    before = stack.pids()
+    again = stack.run("up", "--only", ENGINES)
+    assert again.returncode == 0, again.stdout
+    assert "it is running already" in again.stdout
+    other = stack.run("up", "--only", ENGINES, VIGIE_KAFKA_HEAP_MB="300")
+    assert other.returncode == 1
+    assert "VIGIE_KAFKA_HEAP_MB=300 (runs with 384). make down, then make up" in other.stdout
+    assert stack.pids() == before
+
+
+def test_no_temporary_file_is_outside_the_state_folder(stack: Stack):
+    held = [Path(file.path) for one in leftovers.marked(stack.state.root) for file in one.open_files()]
+    temporary = [file for file in held if file.is_relative_to(tempfile.gettempdir())]
+    assert [file for file in temporary if not file.is_relative_to(stack.state.root)] == []
+
+
+def test_down_leaves_no_process_no_port_and_no_file_and_the_next_up_finds_the_data(stack: Stack):
+    began = time.monotonic()
+    done = stack.run("down")
+    assert done.returncode == 0, done.stdout
+    assert time.monotonic() - began < 30
+    assert leftovers.marked(stack.state.root) == []
+    ports = [int(one.rsplit(":", 1)[1]) for one in (*stack.bootstrap, stack.mongo)]
+    assert not [port for port in (*ports, stack.cassandra) if ready.port("127.0.0.1", port)]
+    assert sorted(one.name for one in stack.state.root.iterdir()) == ["data", "lock", "logs"]
+    again = stack.run("up", "--only", "documents")
+    assert again.returncode == 0, again.stdout
+    assert pymongo.MongoClient(stack.mongo)["vigie"]["users"].count_documents({}) == 1010
+    assert list(stack.pids()) == ["documents"]
+
+
+def test_data_of_three_brokers_is_not_started_as_one(stack: Stack):
+    stack.run("down")
+    refused = stack.run("up", "--only", ENGINES, VIGIE_BROKERS="1")
+    assert refused.returncode == 1
+    assert "make up BROKERS=3" in refused.stdout
+    assert leftovers.marked(stack.state.root) == []
