@@ -125,7 +125,8 @@ def of_mongo(wanted: Settings) -> Hops:
         database = client[DATABASE]
         times = [user["fetched_at"] for shown in database[NEWEST_USERS].find() for user in shown["users"]]
         age_s = (datetime.now(UTC) - max(times)).total_seconds() if times else None
-        return Hops(stored=database[COLLECTION].estimated_document_count(), newest_age_s=age_s)
+        counted = list(database[COLLECTION].aggregate([{"$collStats": {"count": {}}}]))  # the one count without a scan
+        return Hops(stored=sum(part["count"] for part in counted), newest_age_s=age_s)
 
 
 def of_cassandra(wanted: Settings) -> Hops:
