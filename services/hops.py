@@ -1,13 +1,12 @@
 """
 What each hop of the pipeline has counted: one row from the source to the stores, None where a hop does not answer.
 
-`python -m services.hops` prints it; `--until-stored S` waits until both stores hold users.
+`python -m services.hops` prints it.
 """
 
 import argparse
 import sqlite3
 import sys
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -198,11 +197,6 @@ def cassandra(wanted: Settings) -> Session:
         raise
 
 
-def stored(hops: Hops) -> bool:
-    """Whether users are in both stores."""
-    return bool(hops.stored and hops.summed)
-
-
 def table(hops: Hops) -> str:
     """One line a hop: name, count, meaning."""
     lines = []
@@ -216,9 +210,6 @@ def table(hops: Hops) -> str:
 def main(argv: list[str] | None = None, env: Mapping[str, str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m services.hops", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one line of JSON instead of the table")
-    parser.add_argument(
-        "--until-stored", type=float, metavar="S", help="wait at most S seconds for users in both stores"
-    )
     asked = parser.parse_args(argv)
     logs.start("hops", level=40)
     try:
@@ -226,15 +217,11 @@ def main(argv: list[str] | None = None, env: Mapping[str, str] | None = None) ->
     except settings.WrongSetting as error:
         print(error, file=sys.stderr)  # noqa: T201 — the answer to the person who typed it
         return 2
-    ends = time.monotonic() + (asked.until_stored or 0)
     hops, silent = ask(wanted)
-    while asked.until_stored and not stored(hops) and time.monotonic() < ends:
-        time.sleep(0.5)
-        hops, silent = ask(wanted)
     print(msgspec.json.encode(hops).decode() if asked.json else table(hops))  # noqa: T201 — what was asked for
     for name, reason in silent.items():
         print(f"{name} does not answer: {reason}", file=sys.stderr)  # noqa: T201
-    return 1 if asked.until_stored and not stored(hops) else 0
+    return 0
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from kafka import KafkaProducer
 
 from engines import supervise
 from engines.state import State
+from observability import settings
+from services import hops
 
 PORTS = {
     "VIGIE_KAFKA_PORT": "28092",
@@ -63,7 +65,7 @@ class Stack:
 
     def hops(self) -> dict[str, Any]:
         """The counts of every hop."""
-        return json.loads(self.run("services.hops", "--json").stdout)
+        return asdict(hops.ask(settings.read(hops.Settings, settings.environ(self.env)))[0])
 
     def audit(self) -> dict[str, str]:
         """Audit every hop; {hop: what was counted}. Fails with the first hop that differs."""
@@ -113,7 +115,7 @@ class Stack:
         ends = time.monotonic() + limit_s
         while not (found := done()):
             assert time.monotonic() < ends, f"not within {limit_s} s"
-            time.sleep(0.2)
+            time.sleep(0.3)
         return found
 
     def grown(self, hop: str, by: int, limit_s: float = 90) -> None:
