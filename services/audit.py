@@ -300,11 +300,11 @@ def audit(wanted: Settings, patience_s: float) -> Iterator[Finding]:
     wait_for("outbox", lambda: left_in_outbox(wanted, start.last_row), limit)
     reader = topics.consumer(wanted.kafka_bootstrap)
     try:
+        fence = datetime.now(UTC)  # taken first: what was appended before it lies before these ends
         ends = topic_ends(reader)
         topic = read_topics(reader, ends, start.outbox_id)
         yield from of_topic(start, topic)
         wait_for("lanes", lambda: left_for(wanted, ends), limit)
-        now = datetime.now(UTC)
         users = stored_users(wanted)
         dead = topic_ends(reader)
         letters = read_topics(
@@ -315,7 +315,7 @@ def audit(wanted: Settings, patience_s: float) -> Iterator[Finding]:
         yield phantoms(reader, topic, users)
     finally:
         reader.close()
-    yield from of_sums(wanted, users, now, limit)
+    yield from of_sums(wanted, users, fence, limit)
     yield of_seed(wanted, start, topic, letters, users)
 
 
@@ -362,18 +362,18 @@ def phantoms(reader: KafkaConsumer, topic: OnTopic, users: Mapping[str, Any]) ->
     return Finding("phantoms", f"{len(unknown):,} stored, never on the topic", named("never on the topic", unknown))
 
 
-def of_sums(wanted: Settings, users: Mapping[str, Any], now: datetime, limit: float) -> Iterator[Finding]:
+def of_sums(wanted: Settings, users: Mapping[str, Any], fence: datetime, limit: float) -> Iterator[Finding]:
     """Minutes that are over are compared one by one; totals, which go on growing, with the sums of their parts."""
-    this_minute = now.replace(second=0, microsecond=0)
+    this_minute = fence.replace(second=0, microsecond=0)
     expected = expected_sums(users.values(), this_minute)
     session = hops.cassandra(wanted)
     try:
         summed = Summed(session)
         days = summed.days()
-        kept = [day for day in days if (now.date() - day).days < wanted.minutes_days]
+        kept = [day for day in days if (fence.date() - day).days < wanted.minutes_days]
         if not wanted.users_days:
             found = {k: v for day in kept for k, v in summed.minutes(day).items() if k[0] < this_minute}
-            comparable = {k: v for k, v in expected.items() if (now.date() - k[0].date()).days < wanted.minutes_days}
+            comparable = {k: v for k, v in expected.items() if (fence.date() - k[0].date()).days < wanted.minutes_days}
             n = len({key for _, key in found})
             counted = (
                 f"{sum(v[0] for k, v in found.items() if k[1][0] == EVERYONE):,} users, {n} values, minute by minute"
