@@ -18,7 +18,7 @@ import pytest
 import requests
 from kafka import KafkaProducer
 
-from engines import supervise
+from engines import supervise, tail
 from engines.state import State
 from observability import settings
 from services import hops
@@ -68,11 +68,11 @@ class Stack:
         return asdict(hops.ask(settings.read(hops.Settings, settings.environ(self.env)))[0])
 
     def audit(self) -> dict[str, str]:
-        """Audit every hop; {hop: what was counted}. Fails with the first hop that differs."""
+        """Audit every hop; {hop: what was counted}. Fails with the hops that differ and the ends of the logs."""
         done = self.run("services.audit", "--json", timeout_s=200)
         assert done.stdout, done.stderr
         findings = json.loads(done.stdout)
-        assert [one for one in findings if one["differs"]] == []
+        assert [one for one in findings if one["differs"]] == [], self.ends_of_logs()
         assert done.returncode == 0
         return {one["hop"]: one["counted"] for one in findings}
 
@@ -101,6 +101,11 @@ class Stack:
 
     def log(self, name: str) -> str:
         return self.state.log(name).read_text(errors="replace")
+
+    def ends_of_logs(self) -> str:
+        """The last lines of what a failure may be about, and what runs."""
+        ends = [f"--- {name}\n" + "\n".join(tail.last(self.state.log(name), 25)) for name in ("ingest", "spark")]
+        return "\n".join([*ends, self.run("engines", "status").stdout])
 
     def send(self, topic: str, messages: list[tuple[bytes | None, bytes | None]]) -> None:
         """Put (key, value) messages on a topic from outside."""
