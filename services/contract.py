@@ -19,9 +19,11 @@ VERSION = 1
 
 # Headers. Of every message that ingestion sends: `<outbox id>:<row>`, by which a row is known again on its topic.
 ROW = "vigie.row"
-# Of a dead letter: why, where it was set aside (`ingest` or `raw`), there also the `topic:partition:offset` it is from.
-# Its value is the original bytes without the secrets, up to MAX_DEAD_LETTER_BYTES; its key is the user's id, if known.
-REASON, STAGE, ORIGIN = "vigie.reason", "vigie.stage", "vigie.origin"
+# Of a dead letter: why, where it was set aside (`ingest` or `raw`), and what it was there: a Fetch as JSON, or
+# `topic:partition:offset`. Its value is the original bytes without the secrets, up to MAX_DEAD_LETTER_BYTES; its key is
+# the user's id, if known. Of a message that was sent anew from a dead letter: that letter's `topic:partition:offset`.
+REASON, STAGE, ORIGIN, REPLAY = "vigie.reason", "vigie.stage", "vigie.origin", "vigie.replay"
+INGEST = "ingest"
 MAX_DEAD_LETTER_BYTES = 4 * 2**20
 
 SECRETS = ("password", "salt", "md5", "sha1", "sha256")  # of `login`; and `id.value`
@@ -99,6 +101,13 @@ class Source(Part, frozen=True):
     seed: Text
     page: Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
     page_size: Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
+
+
+class Fetch(Part, frozen=True):
+    """The call that a record came with, and when it ended."""
+
+    source: Source
+    fetched_at: Aware
 
 
 class UserEvent(msgspec.Struct, frozen=True, kw_only=True):

@@ -215,12 +215,12 @@ def main(argv: list[str] | None = None, env: Mapping[str, str] | None = None) ->
     try:
         wanted = settings.read(Settings, env or settings.environ())
     except settings.WrongSetting as error:
-        print(error, file=sys.stderr)  # noqa: T201 — the answer to the person who typed it
+        print(error, file=sys.stderr)
         return 2
     hops, silent = ask(wanted)
-    print(msgspec.json.encode(hops).decode() if asked.json else table(hops))  # noqa: T201 — what was asked for
+    print(msgspec.json.encode(hops).decode() if asked.json else table(hops))
     for name, reason in silent.items():
-        print(f"{name} does not answer: {reason}", file=sys.stderr)  # noqa: T201
+        print(f"{name} does not answer: {reason}", file=sys.stderr)
     return 0
 
 

@@ -187,7 +187,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         wanted = settings.read(Settings, settings.environ())
     except settings.WrongSetting as error:
-        print(error, file=sys.stderr)  # noqa: T201 — the answer to the person who typed it
+        print(error, file=sys.stderr)
         return 2
     stopping = threading.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from observability.logs import Log
 from services.contract import DEAD_LETTERS, USERS, UserEvent, encode
 from services.records import Rejected
@@ -28,7 +30,8 @@ FORMAT = 1
 SCHEMA = """
 CREATE TABLE identity(id TEXT NOT NULL);
 CREATE TABLE outbox(
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, key BLOB, value BLOB NOT NULL, reason TEXT
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, key BLOB, value BLOB NOT NULL,
+    reason TEXT, fetch BLOB
 );
 CREATE TABLE seen(seq INTEGER PRIMARY KEY AUTOINCREMENT, user_id BLOB NOT NULL UNIQUE);
 CREATE TABLE cursors(
@@ -57,13 +60,14 @@ class OutboxDamaged(OutboxError):
 
 @dataclass(frozen=True)
 class Row:
-    """One message waiting for its acknowledgement; `reason` is a dead letter's."""
+    """One message waiting for its acknowledgement; `reason` and `fetch` (JSON) are a dead letter's."""
 
     seq: int
     topic: str
     key: bytes | None
     value: bytes
     reason: str | None
+    fetch: bytes | None
 
 
 @dataclass(frozen=True)
@@ -212,8 +216,8 @@ class Outbox:
                 else:
                     size -= len(value)
             db.executemany(
-                "INSERT INTO outbox(topic, key, value, reason) VALUES (?,?,?,?)",
-                [(DEAD_LETTERS, (r.user_id or "").encode() or None, r.original, r.reason) for r in rejected],
+                "INSERT INTO outbox(topic, key, value, reason, fetch) VALUES (?,?,?,?,?)",
+                [letter(one) for one in rejected],
             )
             db.execute("DELETE FROM seen WHERE seq <= (SELECT max(seq) FROM seen) - ?", (self.seen_users,))
             self._advance(db, cursor, cursor.page + 1)
@@ -228,7 +232,8 @@ class Outbox:
         """The oldest rows with a `seq` above `after`, at most so many."""
         with self._lock:
             rows = self._db.execute(
-                "SELECT seq, topic, key, value, reason FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?", (after, most)
+                "SELECT seq, topic, key, value, reason, fetch FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?",
+                (after, most),
             ).fetchall()
         return [Row(*row) for row in rows]
 
@@ -292,6 +297,12 @@ class Outbox:
     @staticmethod
     def _count(db: sqlite3.Connection, **more: int) -> None:
         db.executemany("UPDATE counts SET n=n+? WHERE name=?", [(n, name) for name, n in more.items()])
+
+
+def letter(one: Rejected) -> tuple[str, bytes | None, bytes, str, bytes]:
+    """A rejected record as a row: topic, key, value, reason, fetch."""
+    key = one.user_id.encode() if one.user_id else None
+    return DEAD_LETTERS, key, one.original, one.reason, msgspec.json.encode(one.fetch)
 
 
 def read_counts(db: sqlite3.Connection) -> Counts:

@@ -16,7 +16,18 @@ from kafka.errors import KafkaError, KafkaTimeoutError
 from observability import retry
 from observability.logs import Log
 from services import topics
-from services.contract import DEAD_LETTERS, MAX_DEAD_LETTER_BYTES, REASON, ROW, STAGE, USERS, PoisonMessage, decode
+from services.contract import (
+    DEAD_LETTERS,
+    INGEST,
+    MAX_DEAD_LETTER_BYTES,
+    ORIGIN,
+    REASON,
+    ROW,
+    STAGE,
+    USERS,
+    PoisonMessage,
+    decode,
+)
 from services.outbox import Acknowledged, Outbox, OutboxFull, Row
 from services.source import Cursor
 from services.topics import TopicUnreadable
@@ -86,7 +97,7 @@ class Publisher:
     def _headers(self, row: Row) -> list[tuple[str, bytes]]:
         headers = [(ROW, f"{self.outbox.id}:{row.seq}".encode())]
         if row.reason is not None:
-            headers += [(REASON, row.reason.encode()), (STAGE, b"ingest")]
+            headers += [(REASON, row.reason.encode()), (STAGE, INGEST.encode()), (ORIGIN, row.fetch or b"")]
         return headers
 
     def _look_back(self) -> None:

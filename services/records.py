@@ -12,6 +12,7 @@ from services.contract import (
     UNREADABLE,
     Birth,
     ContractError,
+    Fetch,
     Location,
     Name,
     Nation,
@@ -71,11 +72,12 @@ _login = msgspec.json.Decoder(_JustLogin)
 
 @dataclass(frozen=True)
 class Rejected:
-    """A record set aside: why, its bytes without the secrets, and the user's id where it can be read."""
+    """A record set aside: why, its bytes without the secrets, the user's id where it can be read, and its call."""
 
     reason: str
     original: bytes
     user_id: str | None
+    fetch: Fetch
 
 
 def parse(raw: bytes, source: Source, fetched_at: datetime, max_bytes: int) -> UserEvent:
@@ -124,15 +126,15 @@ def sort(
         try:
             events.append(parse(raw, source, fetched_at, max_bytes))
         except MalformedUser as error:
-            rejected.append(_rejected(raw, str(error)))
+            rejected.append(_rejected(raw, str(error), Fetch(source, fetched_at)))
     return events, rejected
 
 
-def _rejected(raw: bytes, reason: str) -> Rejected:
+def _rejected(raw: bytes, reason: str, fetch: Fetch) -> Rejected:
     original = without_secrets(raw)
     if len(original) > MAX_DEAD_LETTER_BYTES:
         reason = f"{reason}; of the original the first {MAX_DEAD_LETTER_BYTES:,} bytes are kept"
-    return Rejected(reason, original[:MAX_DEAD_LETTER_BYTES], _user_id(raw))
+    return Rejected(reason, original[:MAX_DEAD_LETTER_BYTES], _user_id(raw), fetch)
 
 
 def _user_id(raw: bytes) -> str | None:

@@ -118,7 +118,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         wanted = settings.read(Settings, settings.environ())
     except settings.WrongSetting as error:
-        print(error, file=sys.stderr)  # noqa: T201 — the answer to the person who typed it
+        print(error, file=sys.stderr)
         return 2
     retry.policy("kafka", KafkaError, attempts=12)(make, wanted)
     return 0

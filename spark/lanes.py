@@ -27,7 +27,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from observability import logs, retry, settings
 from services.contract import USERS
-from spark import raw, session, stats, stores
+from spark import raw, retention, session, stats, stores
 from spark.contract import RAW, STATS
 from spark.progress import Progress
 
@@ -134,12 +134,15 @@ def described(env: Mapping[str, str], stopping: threading.Event) -> list[Lane]:
 def serve(spark: SparkSession, env: Mapping[str, str], stopping: threading.Event) -> int:
     """Run the lanes until `stopping`; 1 if one ended by itself, as it does when the JVM is gone."""
     wanted, of_session = settings.read(Settings, env), settings.read(session.Settings, env)
-    spark.streams.addListener(Progress(of_session.bootstrap))
+    spark.streams.addListener(Progress(spark._jvm, of_session.bootstrap))
     messages = session.messages(spark, of_session)
     threads = [
         threading.Thread(target=run, args=(lane, messages, wanted, stopping), name=lane.name, daemon=True)
         for lane in described(env, stopping)
     ]
+    of_stores = settings.read(stores.Settings, env)
+    removing = (of_stores.mongo_uri, of_stores.users_days, stopping)
+    threading.Thread(target=retention.keep, args=removing, name="retention", daemon=True).start()
     for thread in threads:
         thread.start()
     while all(thread.is_alive() for thread in threads) and not stopping.wait(0.5):
@@ -179,7 +182,7 @@ def main(argv: list[str] | None = None) -> int:
         described(env, stopping)
         spark = session.start(settings.read(session.Settings, env))
     except (settings.WrongSetting, session.JarsMissing, FileNotFoundError) as error:
-        print(error, file=sys.stderr)  # noqa: T201 — the answer to the person who typed it
+        print(error, file=sys.stderr)
         return 2
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, lambda *_: stopping.set())

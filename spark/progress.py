@@ -1,10 +1,9 @@
 """How far each lane has read, told to Kafka: a consumer group a lane, so that any Kafka tool shows Spark's lag."""
 
 import json
+from typing import Any
 
-from kafka import KafkaAdminClient, TopicPartition
-from kafka.errors import KafkaError
-from kafka.structs import OffsetAndMetadata
+from py4j.protocol import Py4JError
 from pyspark.sql.streaming.listener import (
     QueryIdleEvent,
     QueryProgressEvent,
@@ -16,16 +15,23 @@ from pyspark.sql.streaming.listener import (
 from observability.logs import Log
 from spark.contract import GROUPS
 
+PATIENCE_S = 5
+
 log = Log(__name__)
 
 
 class Progress(StreamingQueryListener):
     """Logs every batch of every lane and commits its end offsets; Spark itself reads on from its checkpoint alone."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, jvm: Any, bootstrap: str) -> None:
+        """`jvm`: the session's, whose own Kafka client commits; it is there, and every wait of it has an end."""
         super().__init__()
-        self.bootstrap = bootstrap
-        self._admin: KafkaAdminClient | None = None
+        self._jvm = jvm
+        settings = jvm.java.util.HashMap()
+        settings.put("bootstrap.servers", bootstrap)
+        settings.put("default.api.timeout.ms", str(PATIENCE_S * 1000))
+        settings.put("request.timeout.ms", str(PATIENCE_S * 1000))
+        self._admin = jvm.org.apache.kafka.clients.admin.Admin.create(settings)
 
     def onQueryStarted(self, event: QueryStartedEvent) -> None:  # noqa: N802
         log.info("lane started", lane=event.name)
@@ -43,9 +49,9 @@ class Progress(StreamingQueryListener):
         )
         try:
             self._commit(GROUPS[str(batch.name)], batch.sources[0].endOffset)
-        except KafkaError as error:
-            self._admin = None
-            log.warning("offsets not committed: the next batch will", lane=batch.name, reason=str(error))
+        except Py4JError as error:
+            reason = str(getattr(error, "java_exception", error))[:300]
+            log.warning("offsets not committed: the next batch will", lane=batch.name, reason=reason)
 
     def onQueryIdle(self, event: QueryIdleEvent) -> None:  # noqa: N802
         """Nothing to tell."""
@@ -54,13 +60,13 @@ class Progress(StreamingQueryListener):
         """The lane's own thread tells why."""
 
     def _commit(self, group: str, ends: str) -> None:
-        if self._admin is None:
-            self._admin = KafkaAdminClient(
-                bootstrap_servers=self.bootstrap.split(","), request_timeout_ms=5_000, bootstrap_timeout_ms=5_000
-            )
-        offsets = {
-            TopicPartition(topic, int(partition)): OffsetAndMetadata(offset, "", -1)
-            for topic, places in json.loads(ends).items()
-            for partition, offset in places.items()
-        }
-        self._admin.alter_group_offsets(group, offsets)
+        kafka = self._jvm.org.apache.kafka
+        offsets = self._jvm.java.util.HashMap()
+        for topic, places in json.loads(ends).items():
+            for partition, offset in places.items():
+                offsets.put(
+                    kafka.common.TopicPartition(topic, int(partition)),
+                    kafka.clients.consumer.OffsetAndMetadata(offset),
+                )
+        done = self._admin.alterConsumerGroupOffsets(group, offsets).all()
+        done.get(2 * PATIENCE_S, self._jvm.java.util.concurrent.TimeUnit.SECONDS)

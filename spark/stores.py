@@ -7,10 +7,12 @@ The stores' shape: keyspace, tables, collections, made once. `python -m spark.st
 import argparse
 import sys
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from cassandra import ConsistencyLevel, DriverException
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
 from cassandra.policies import ConstantReconnectionPolicy, RoundRobinPolicy
+from msgspec import Meta
 from pymongo import MongoClient
 from pymongo.errors import CollectionInvalid, PyMongoError
 
@@ -35,7 +37,8 @@ class Settings:
     cassandra_port: int
     cassandra_replication: int
     cassandra_consistency: str
-    minutes_days: int = field(metadata={"key": "VIGIE_MINUTES_RETENTION_DAYS"})
+    minutes_days: Annotated[int, Meta(ge=1)] = field(metadata={"key": "VIGIE_MINUTES_RETENTION_DAYS"})
+    users_days: Annotated[int, Meta(ge=0)] = field(metadata={"key": "VIGIE_USERS_RETENTION_DAYS"})
     topic_hours: int = field(metadata={"key": "VIGIE_TOPIC_RETENTION_HOURS"})
 
 
@@ -110,6 +113,7 @@ def make_collections(wanted: Settings) -> None:
             except CollectionInvalid:
                 continue
         database[USERS].create_index("fetched_at")
+        database[USERS].create_index("appended_at")
         database[USERS].create_index([("location.country", 1), ("fetched_at", -1)])
         found = database["schema_version"].find_one({"_id": "users"})
         if found and found["version"] != SCHEMA_VERSION:
@@ -125,12 +129,17 @@ def check(wanted: Settings) -> None:
     Refuse settings under which numbers would silently go wrong.
 
     Raises:
-        WrongSetting: minutes would be forgotten before their topic is, or the consistency level has no such name.
+        WrongSetting: minutes or users would be forgotten before their topic is; no such consistency level.
     """
     if wanted.minutes_days * 24 <= wanted.topic_hours:
         raise settings.WrongSetting(
             "VIGIE_MINUTES_RETENTION_DAYS must be longer than VIGIE_TOPIC_RETENTION_HOURS: "
             "a lane that reads the topic again sums the minutes that are stored"
+        )
+    if wanted.users_days and wanted.users_days * 24 <= wanted.topic_hours:
+        raise settings.WrongSetting(
+            "VIGIE_USERS_RETENTION_DAYS must be 0 (for ever) or longer than VIGIE_TOPIC_RETENTION_HOURS: "
+            "a lane that reads the topic again would store anew who was removed"
         )
     if wanted.cassandra_consistency not in ConsistencyLevel.name_to_value:
         raise settings.WrongSetting(
@@ -146,7 +155,7 @@ def main(argv: list[str] | None = None) -> int:
         wanted = settings.read(Settings, settings.environ())
         check(wanted)
     except settings.WrongSetting as error:
-        print(error, file=sys.stderr)  # noqa: T201 — the answer to the person who typed it
+        print(error, file=sys.stderr)
         return 2
     try:
         retry.policy("cassandra", (NoHostAvailable, DriverException), attempts=12)(make_tables, wanted)

@@ -6,17 +6,18 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from services.contract import DEAD_LETTERS, USERS, encode
+from services.contract import DEAD_LETTERS, USERS, Fetch, Source, encode
 from services.outbox import Acknowledged, Counts, Outbox, OutboxDamaged, OutboxFull, open_outbox
 from services.records import Rejected
 from services.source import Cursor
 
 FIRST = Cursor("tests", 1, 10)
-LETTER = Rejected("a reason", b"{}", None)
+LETTER = Rejected("a reason", b"{}", None, Fetch(Source("s", 1, 2), datetime(2026, 11, 24, tzinfo=UTC)))
 
 
 @pytest.fixture

@@ -1,0 +1,204 @@
+"""
+What each hop holds, read whole for the audit: the outbox, both topics, MongoDB's users, Cassandra's sums.
+
+Reading everything takes a while (some thousand users a second); nothing but the audit does it.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any
+
+from cassandra.cluster import Session
+from kafka import KafkaConsumer, TopicPartition
+
+from services import hops, topics
+from services.contract import DEAD_LETTERS, INGEST, ORIGIN, ROW, STAGE, USERS, PoisonMessage, decode
+from services.ingest import outbox_path
+from services.outbox import Counts, read_counts
+from spark.contract import (
+    AGE,
+    AGE_BAND,
+    ALL_TIME,
+    COUNTRY,
+    DATABASE,
+    DIMENSIONS,
+    EVERYONE,
+    GENDER,
+    GROUPS,
+    KEYSPACE,
+    NATIONALITY,
+)
+from spark.contract import USERS as COLLECTION
+
+Key = tuple[str, str]  # dimension, value
+Sums = tuple[int, int]  # users, age_sum
+
+
+@dataclass(frozen=True)
+class Settings(hops.Settings):
+    """Where the hops are, and what of the run the seed decides."""
+
+    pages: int
+    page_size: int
+    nationalities: str
+    source_url: str
+    minutes_days: int = field(metadata={"key": "VIGIE_MINUTES_RETENTION_DAYS"})
+    users_days: int = field(metadata={"key": "VIGIE_USERS_RETENTION_DAYS"})
+    simulator_port: int
+    host: str
+
+    @property
+    def days_compared(self) -> int:
+        """How many days back both stores hold everything."""
+        return min(self.minutes_days, self.users_days or self.minutes_days)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """The outbox at the start: its counts, its last row, and how far the run's seed had come."""
+
+    outbox_id: str
+    counts: Counts
+    last_row: int
+    seed: str
+    pages: dict[str, int]  # seed (with its generation) -> pages kept
+
+
+@dataclass
+class OnTopic:
+    """What the topics hold up to the fence."""
+
+    ends: dict[TopicPartition, int]
+    complete: bool  # nothing was forgotten yet: the topic still begins at 0
+    ids: Counter[str] = field(default_factory=Counter)
+    poison: set[str] = field(default_factory=set)
+    rows: set[int] = field(default_factory=set)
+    dead_rows: set[int] = field(default_factory=set)
+    dead_ids: set[str] = field(default_factory=set)
+    dead_origins: set[str] = field(default_factory=set)
+
+
+def fetched(wanted: Settings) -> Fetched:
+    """What ingestion says that it has fetched."""
+    with hops.read_only(outbox_path(wanted.state)) as db:
+        db.execute("BEGIN")
+        seed = db.execute("SELECT value FROM settings WHERE key='seed'").fetchone()[0]
+        cursors = db.execute(
+            "SELECT seed, page FROM cursors WHERE (page_size, nationalities)=(?,?)",
+            (wanted.page_size, wanted.nationalities),
+        ).fetchall()
+        last = db.execute("SELECT seq FROM sqlite_sequence WHERE name='outbox'").fetchone()
+        return Fetched(
+            outbox_id=db.execute("SELECT id FROM identity").fetchone()[0],
+            counts=read_counts(db),
+            last_row=last[0] if last else 0,
+            seed=seed,
+            pages={name: page - 1 for name, page in cursors if name == seed or name.startswith(f"{seed}.")},
+        )
+
+
+def left_in_outbox(wanted: Settings, up_to: int) -> str:
+    with hops.read_only(outbox_path(wanted.state)) as db:
+        n = db.execute("SELECT count(*) FROM outbox WHERE seq <= ?", (up_to,)).fetchone()[0]
+    return f"{n:,} rows still wait for the brokers" if n else ""
+
+
+def left_for(wanted: Settings, ends: Mapping[TopicPartition, int]) -> str:
+    behind = []
+    for lane, group in GROUPS.items():
+        read = hops.committed(wanted.kafka_bootstrap, lane)
+        n = sum(max(0, end - read.get(tp, 0)) for tp, end in ends.items() if tp.topic == USERS)
+        if n:
+            behind.append(f"the {lane} lane ({group}) is {n:,} messages behind")
+    return "; ".join(behind)
+
+
+def topic_ends(reader: KafkaConsumer) -> dict[TopicPartition, int]:
+    both = [*topics.partitions(reader, USERS), *topics.partitions(reader, DEAD_LETTERS)]
+    return dict(reader.end_offsets(both))
+
+
+def read_topics(reader: KafkaConsumer, ends: dict[TopicPartition, int], outbox_id: str) -> OnTopic:
+    """Read both topics from their first record to the fence."""
+    begins = reader.beginning_offsets(list(ends))
+    found = OnTopic(ends, complete=not any(begins.values()))
+    for record in topics.records(reader, begins, ends):
+        headers = dict(record.headers)
+        owner, _, row = headers.get(ROW, b"").decode(errors="replace").partition(":")
+        ours = int(row) if owner == outbox_id and row.isdigit() else None
+        if record.topic == DEAD_LETTERS:
+            if ours is not None:
+                found.dead_rows.add(ours)
+            if record.key:
+                found.dead_ids.add(record.key.decode(errors="replace"))
+            if headers.get(STAGE) != INGEST.encode():
+                found.dead_origins.add(headers.get(ORIGIN, b"").decode(errors="replace"))
+            continue
+        try:
+            found.ids[decode(record.value).user_id] += 1
+        except PoisonMessage:
+            found.poison.add(f"{record.topic}:{record.partition}:{record.offset}")
+        if ours is not None:
+            found.rows.add(ours)
+    return found
+
+
+def stored_users(wanted: Settings) -> dict[str, dict[str, Any]]:
+    """Every document of MongoDB, by id, with what is summed of it."""
+    shown = {"appended_at": 1, "gender": 1, "nat": 1, "location.country": 1, "dob.age": 1, "source": 1}
+    with hops.mongo(wanted.mongo_uri) as client:
+        return {one["_id"]: one for one in client[DATABASE][COLLECTION].find({}, shown)}
+
+
+def of_user(user: Mapping[str, Any]) -> dict[str, str]:
+    """The value of a user in every dimension."""
+    age = user["dob"]["age"]
+    return {
+        EVERYONE: EVERYONE,
+        COUNTRY: user["location"]["country"],
+        GENDER: user["gender"],
+        AGE: str(age // AGE_BAND * AGE_BAND),
+        NATIONALITY: user["nat"],
+    }
+
+
+def expected_sums(users: Iterable[Mapping[str, Any]], before: datetime) -> dict[tuple[datetime, Key], Sums]:
+    """What Cassandra must hold for every minute before `before`, summed from the documents."""
+    sums: dict[tuple[datetime, Key], Sums] = defaultdict(lambda: (0, 0))
+    for user in users:
+        minute = user["appended_at"].astimezone(UTC).replace(second=0, microsecond=0)
+        if minute < before:
+            for key in of_user(user).items():
+                n, age = sums[minute, key]
+                sums[minute, key] = (n + 1, age + user["dob"]["age"])
+    return dict(sums)
+
+
+class Summed:
+    """Cassandra's side, as values."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.by_minute = session.prepare(
+            f"SELECT minute, value, users, age_sum FROM {KEYSPACE}.stats_by_minute WHERE dimension=? AND day=?"
+        )
+        self.by_period = session.prepare(
+            f"SELECT dimension, value, users, age_sum FROM {KEYSPACE}.totals WHERE period=?"
+        )
+
+    def minutes(self, day: date) -> dict[tuple[datetime, Key], Sums]:
+        return {
+            (row.minute.replace(tzinfo=UTC), (dimension, row.value)): (row.users, row.age_sum)
+            for dimension in DIMENSIONS
+            for row in self.session.execute(self.by_minute, (dimension, day))
+        }
+
+    def totals(self, period: str) -> dict[Key, Sums]:
+        rows = self.session.execute(self.by_period, (period,))
+        return {(row.dimension, row.value): (row.users, row.age_sum) for row in rows}
+
+    def days(self) -> list[date]:
+        rows = self.session.execute(f"SELECT DISTINCT period FROM {KEYSPACE}.totals")
+        return sorted(date.fromisoformat(row.period) for row in rows if row.period != ALL_TIME)

@@ -1,0 +1,51 @@
+"""
+Users are removed from MongoDB by whole UTC days of their `appended_at`, once a day, where a retention is set.
+
+One delete by time does it on a mongod (indexed) and on the embedded server (which has no TTL index and scans).
+"""
+
+import threading
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from observability import retry
+from observability.logs import Log
+from spark.contract import DATABASE, USERS
+
+log = Log(__name__)
+
+LOOK_EVERY_S = 60
+LONGEST_S = 900  # the embedded server looks at some ten thousand users a second
+
+
+def forget(mongo_uri: str, before: date) -> int:
+    """
+    Remove the users that were appended before that day (UTC); return how many.
+
+    Raises:
+        PyMongoError: MongoDB is down or late; the same call may be made again.
+    """
+    limit = datetime.combine(before, time(), UTC)
+    with MongoClient[dict[str, Any]](
+        mongo_uri, serverSelectionTimeoutMS=3_000, socketTimeoutMS=LONGEST_S * 1000
+    ) as client:
+        return client[DATABASE][USERS].delete_many({"appended_at": {"$lt": limit}}).deleted_count
+
+
+def keep(mongo_uri: str, days: int, stopping: threading.Event) -> None:
+    """Until `stopping`: keep the users of the last `days` days, and of today; 0 keeps all."""
+    waiting = retry.policy("retention", PyMongoError, longest_s=LOOK_EVERY_S, stopping=stopping)
+    done: date | None = None
+    while days and not stopping.is_set():
+        today = datetime.now(UTC).date()
+        if today != done:
+            before = today - timedelta(days=days)
+            try:
+                log.info("old users removed", before=before, users=waiting(forget, mongo_uri, before))
+            except PyMongoError:  # only when stopping
+                return
+            done = today
+        stopping.wait(LOOK_EVERY_S)
