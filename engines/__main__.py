@@ -11,13 +11,14 @@ from engines.brokers import CannotFormat
 from engines.console import say
 from engines.down import StillThere, down
 from engines.fetch import CannotFetch
-from engines.state import Busy, State
+from engines.state import State
 from engines.status import plain, status, text
 from engines.supervise import CannotSupervise, NotRunning
 from engines.up import NotReady, Refused, up
+from observability.lock import Held
 from observability.settings import WrongSetting
 
-SENTENCES = (WrongSetting, Refused, CannotFetch, CannotFormat, CannotSupervise, NotRunning, Busy, StillThere)
+SENTENCES = (WrongSetting, Refused, CannotFetch, CannotFormat, CannotSupervise, NotRunning, Held, StillThere)
 
 Options = argparse.Namespace
 

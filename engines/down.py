@@ -17,7 +17,7 @@ def down(outer: Mapping[str, str]) -> None:
     Stop what lets users in, then the pipeline, then the engines; end what a killed supervisor left; clear up.
 
     Raises:
-        Busy: another start or stop is at work.
+        Held: another start or stop is at work.
         StillThere: a process outlived its kill.
     """
     state = State(config.folder(outer))

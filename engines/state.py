@@ -8,24 +8,20 @@ The state folder: what outlives `make down` (data, logs) and what does not (run,
     tmp/        the temporary files of every process
 """
 
-import fcntl
 import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from observability import lock
 from observability.settings import OVERRIDES
 
 LONGEST_SOCKET = 90  # bytes; macOS ends at 104, and supervisord binds to a temporary name with its pid first
 PASSING = ("run", "tmp", "config")
-
-
-class Busy(Exception):
-    """Another `make up` or `make down` is at work on the same state folder."""
 
 
 @dataclass(frozen=True)
@@ -85,20 +81,14 @@ class State:
         for folder in (self.data, self.logs, self.config, self.run, self.tmp):
             folder.mkdir(exist_ok=True)
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> AbstractContextManager[None]:
         """
         Keep other starts and stops of this state folder out meanwhile; the lock ends with this process.
 
         Raises:
-            Busy: another one is at work.
+            Held: another one is at work.
         """
-        with (self.root / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise Busy(f"another make up or make down is at work on {self.root}: wait for it") from error
-            yield
+        return lock.alone(self.root / "lock", f"another make up or make down is at work on {self.root}: wait for it")
 
     def shape(self) -> Shape | None:
         """What the data that is there was made with; None when there is no data yet."""

@@ -61,7 +61,7 @@ def up(outer: Mapping[str, str], only: tuple[str, ...] = ()) -> None:
     Start what does not run yet (of the families `only`, or of all), and wait until it works.
 
     Raises:
-        WrongSetting, Refused, CannotFetch, CannotFormat, CannotSupervise, Busy: nothing new was started.
+        WrongSetting, Refused, CannotFetch, CannotFormat, CannotSupervise, Held: nothing new was started.
         NotReady: it was started and is left as it is, for a look.
     """
     state = State(config.folder(outer))

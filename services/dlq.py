@@ -6,10 +6,8 @@ letters stay where they are, until their topic's retention ends.
 """
 
 import argparse
-import fcntl
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from kafka import KafkaConsumer, KafkaProducer
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError
 
-from observability import logs, settings
+from observability import lock, logs, settings
 from services import records, topics
 from services.contract import (
     DEAD_LETTERS,
@@ -63,7 +61,7 @@ class Letter:
 
 
 class Undecided(Exception):
-    """Another replay is at work, or the brokers did not take all; what was sent is on the topic."""
+    """The brokers did not take all; what they took is on the topic, and the same call goes on."""
 
 
 def read(reader: KafkaConsumer, reason: str = "") -> Iterator[Letter]:
@@ -156,23 +154,6 @@ def replay(wanted: Settings, reader: KafkaConsumer, letters: Sequence[Letter]) -
     return counts | {"sent": len(sent)}
 
 
-@contextmanager
-def alone(state: Path) -> Iterator[None]:
-    """
-    Keep a second replay out meanwhile.
-
-    Raises:
-        Undecided: one is at work.
-    """
-    state.mkdir(parents=True, exist_ok=True)
-    with (state / "replay.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise Undecided("another replay is at work: wait for it") from error
-        yield
-
-
 def line(letter: Letter) -> str:
     """A letter in one line, without what it holds of a person."""
     reason = letter.reason if len(letter.reason) <= ONE_LINE else letter.reason[:ONE_LINE] + "…"
@@ -209,11 +190,11 @@ def main(argv: list[str] | None = None) -> int:
                         print("    " + letter.original.decode(errors="replace"))
                 print(f"{len(letters):,} dead letters")
                 return 0
-            with alone(wanted.state):
+            with lock.alone(wanted.state / "replay.lock", "another replay is at work: wait for it"):
                 counts = replay(wanted, reader, letters)
         finally:
             reader.close()
-    except (KafkaError, topics.TopicUnreadable, Undecided) as error:
+    except (KafkaError, topics.TopicUnreadable, lock.Held, Undecided) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     print(", ".join(f"{n:,} {what}" for what, n in counts.items()))

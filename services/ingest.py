@@ -1,13 +1,10 @@
 """Fetch pages from the source into the outbox, and the outbox into Kafka, until told to stop."""
 
 import argparse
-import fcntl
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +12,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from observability import logs, settings
+from observability import lock, logs, settings
 from services import records
 from services.contract import Source
 from services.outbox import Outbox, OutboxFull, open_outbox
@@ -50,10 +47,6 @@ class Settings:
     outbox_seen_users: Annotated[int, Meta(ge=0)]
     max_record_bytes: Annotated[int, Meta(ge=4096, le=900_000)]
     bootstrap: str = field(metadata={"key": "VIGIE_KAFKA_BOOTSTRAP"})
-
-
-class OutboxHeld(Exception):
-    """Another ingestion works on this outbox."""
 
 
 class Fetcher:
@@ -123,23 +116,6 @@ def next_cursor(outbox: Outbox, seed: str, wanted: Settings) -> Cursor | None:
     return None
 
 
-@contextmanager
-def held(path: Path) -> Iterator[None]:
-    """
-    Hold the outbox alone, by a lock on a file beside it that ends with the process.
-
-    Raises:
-        OutboxHeld: somebody else holds it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(path.name + ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise OutboxHeld(f"{path}: another ingestion works on it; two would send every user twice") from error
-        yield
-
-
 def outbox_path(state: Path) -> Path:
     return state / "data" / "ingest" / "outbox.sqlite"
 
@@ -193,9 +169,11 @@ def main(argv: list[str] | None = None) -> int:
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, lambda *_: stopping.set())
     try:
-        with held(outbox_path(wanted.state)):
+        path = outbox_path(wanted.state)
+        why = f"{path}: another ingestion works on it; two would send every user twice"
+        with lock.alone(path.with_name(path.name + ".lock"), why):
             return run(wanted, stopping)
-    except (OutboxHeld, OutboxFull) as error:
+    except (lock.Held, OutboxFull) as error:
         log.error("ingestion cannot start", reason=str(error))
         return 1
 

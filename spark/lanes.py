@@ -25,7 +25,7 @@ from msgspec import Meta
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-from observability import logs, retry, settings
+from observability import lock, logs, retry, settings
 from services.contract import USERS
 from spark import raw, retention, session, stats, stores
 from spark.contract import RAW, STATS
@@ -107,7 +107,8 @@ def once(lane: Lane, messages: DataFrame, place: Path, wanted: Settings, stoppin
         if any(word in reason for word in DAMAGED):
             reason = (
                 f"the checkpoint {place} may be damaged; the way back: `make down`, "
-                f"`python -m spark.lanes --set-checkpoint-aside {lane.name}`, `make up`. Spark says: {reason}"
+                f"`.venv/bin/python -m spark.lanes --set-checkpoint-aside {lane.name}`, `make up`: the lane reads "
+                f"{USERS} again, and the stores take each user once. Spark says: {reason}"
             )
         raise LaneFailed(reason) from None
 
@@ -176,14 +177,27 @@ def main(argv: list[str] | None = None) -> int:
     stopping = threading.Event()
     try:
         env = settings.environ()
-        if asked.set_checkpoint_aside:
-            log.info("checkpoint set aside", kept=str(set_aside(Path(env["VIGIE_STATE"]), asked.set_checkpoint_aside)))
-            return 0
-        described(env, stopping)
-        spark = session.start(settings.read(session.Settings, env))
-    except (settings.WrongSetting, session.JarsMissing, FileNotFoundError) as error:
+        place = Path(env["VIGIE_STATE"]) / "data" / "checkpoints"
+        with lock.alone(place / "lock", f"{place}: lanes run on these checkpoints; stop them first: make down"):
+            if asked.set_checkpoint_aside:
+                kept = set_aside(Path(env["VIGIE_STATE"]), asked.set_checkpoint_aside)
+                log.info("checkpoint set aside", kept=str(kept))
+                return 0
+            return work(env, stopping)
+    except (settings.WrongSetting, session.JarsMissing, FileNotFoundError, lock.Held) as error:
         print(error, file=sys.stderr)
         return 2
+
+
+def work(env: Mapping[str, str], stopping: threading.Event) -> int:
+    """
+    Run the lanes; it ends the process.
+
+    Raises:
+        WrongSetting, JarsMissing: nothing was started.
+    """
+    described(env, stopping)
+    spark = session.start(settings.read(session.Settings, env))
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, lambda *_: stopping.set())
     log.info("session is up", page=spark.sparkContext.uiWebUrl)

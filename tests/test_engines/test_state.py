@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from engines.state import Busy, Shape, State
+from engines.state import Shape, State
+from observability.lock import Held
 
 
 def test_a_deep_folder_gets_a_short_socket_and_two_folders_get_two(tmp_path: Path):
@@ -26,7 +27,7 @@ def test_what_the_data_was_made_with_outlives_a_stop(state: State):
 
 
 def test_a_second_start_or_stop_meanwhile_is_kept_out(state: State):
-    with state.alone(), pytest.raises(Busy, match="another make up or make down"), State(state.root).alone():
+    with state.alone(), pytest.raises(Held, match="another make up or make down"), State(state.root).alone():
         pass
     with state.alone():
         pass

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,23 +18,24 @@ import psutil
 import pytest
 import requests
 from kafka import KafkaProducer
+from pymongo import MongoClient
 
 from engines import supervise, tail
 from engines.state import State
 from observability import settings
-from services import hops
+from services import hops, topics
 
-PORTS = {
-    "VIGIE_KAFKA_PORT": "28092",
-    "VIGIE_KAFKA_CONTROLLER_PORT": "28192",
-    "VIGIE_CASSANDRA_PORT": "28042",
-    "VIGIE_CASSANDRA_STORAGE_PORT": "28010",
-    "VIGIE_MONGO_PORT": "28017",
-    "VIGIE_SIMULATOR_PORT": "28090",
-    "VIGIE_SIMULATOR_ADMIN_PORT": "28091",
-    "VIGIE_SPARK_UI_PORT": "28040",
-    "VIGIE_DASHBOARD_PORT": "28501",
-}
+PORTS = (
+    "VIGIE_KAFKA_PORT 92",
+    "VIGIE_KAFKA_CONTROLLER_PORT 192",
+    "VIGIE_CASSANDRA_PORT 42",
+    "VIGIE_CASSANDRA_STORAGE_PORT 10",
+    "VIGIE_MONGO_PORT 17",
+    "VIGIE_SIMULATOR_PORT 90",
+    "VIGIE_SIMULATOR_ADMIN_PORT 91",
+    "VIGIE_SPARK_UI_PORT 40",
+    "VIGIE_DASHBOARD_PORT 101",
+)
 RUN = {
     "VIGIE_SEED": "pipeline",
     "VIGIE_RATE": "100",
@@ -67,13 +69,18 @@ class Stack:
         """The counts of every hop."""
         return asdict(hops.ask(settings.read(hops.Settings, settings.environ(self.env)))[0])
 
-    def audit(self) -> dict[str, str]:
-        """Audit every hop; {hop: what was counted}. Fails with the hops that differ and the ends of the logs."""
-        done = self.run("services.audit", "--json", timeout_s=200)
+    def findings(self) -> list[dict[str, str]]:
+        """What the audit says of every hop, in their order; its exit code says the same."""
+        done = self.run("services.audit", "--json", timeout_s=250)
         assert done.stdout, done.stderr
         findings = json.loads(done.stdout)
+        assert done.returncode == (1 if any(one["differs"] for one in findings) else 0)
+        return findings
+
+    def audit(self) -> dict[str, str]:
+        """Audit every hop; {hop: what was counted}. Fails with the hops that differ and the ends of the logs."""
+        findings = self.findings()
         assert [one for one in findings if one["differs"]] == [], self.ends_of_logs()
-        assert done.returncode == 0
         return {one["hop"]: one["counted"] for one in findings}
 
     def pid(self, name: str) -> int:
@@ -107,11 +114,16 @@ class Stack:
         ends = [f"--- {name}\n" + "\n".join(tail.last(self.state.log(name), 25)) for name in ("ingest", "spark")]
         return "\n".join([*ends, self.run("engines", "status").stdout])
 
-    def send(self, topic: str, messages: list[tuple[bytes | None, bytes | None]]) -> None:
-        """Put (key, value) messages on a topic from outside."""
+    def send(
+        self,
+        topic: str,
+        messages: list[tuple[bytes | None, bytes | None]],
+        headers: list[dict[str, bytes]] | None = None,
+    ) -> None:
+        """Put (key, value) messages on a topic from outside, each with its headers."""
         producer = KafkaProducer(bootstrap_servers=f"127.0.0.1:{self.env['VIGIE_KAFKA_PORT']}", acks="all")
-        for key, value in messages:
-            producer.send(topic, value, key)
+        for (key, value), named in zip(messages, headers or [{}] * len(messages), strict=True):
+            producer.send(topic, value, key, list(named.items()))
         producer.flush(timeout=20)
         producer.close(timeout=5)
 
@@ -128,12 +140,25 @@ class Stack:
         before = self.hops()[hop] or 0
         self.until(lambda: (self.hops()[hop] or 0) >= before + by, limit_s)
 
+    def mongo(self) -> MongoClient[dict[str, Any]]:
+        return MongoClient(f"mongodb://127.0.0.1:{self.env['VIGIE_MONGO_PORT']}", tz_aware=True)
 
-@pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
+    def messages(self, topic: str) -> list[Any]:
+        """Every message that is on the topic now."""
+        reader = topics.consumer(f"127.0.0.1:{self.env['VIGIE_KAFKA_PORT']}")
+        places = topics.partitions(reader, topic)
+        found = list(topics.records(reader, reader.beginning_offsets(places), reader.end_offsets(places)))
+        reader.close()
+        return found
+
+
+@contextmanager
+def running(first_port: int, **settings: str) -> Iterator[Stack]:
+    """A whole system on ports from `first_port` up, brought up as a user does and taken down."""
     folder = Path(tempfile.mkdtemp(prefix="vigie-"))
     outer = {key: value for key, value in os.environ.items() if not key.startswith("VIGIE_")}
-    made = Stack(outer | PORTS | RUN | {"VIGIE_STATE": str(folder)}, State(folder))
+    ports = {name: str(first_port + int(number)) for name, number in map(str.split, PORTS)}
+    made = Stack(outer | ports | RUN | settings | {"VIGIE_STATE": str(folder)}, State(folder))
     started = made.run("engines", "up", timeout_s=400)
     try:
         assert started.returncode == 0, started.stdout + started.stderr
@@ -142,3 +167,15 @@ def stack() -> Iterator[Stack]:
         ended = made.run("engines", "down")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    with running(28000) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def launched() -> Callable[..., AbstractContextManager[Stack]]:
+    """`running`, for a test that needs a system of its own."""
+    return running

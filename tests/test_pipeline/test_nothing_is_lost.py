@@ -14,23 +14,13 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-from pymongo import MongoClient
 
-from services import topics
 from services.contract import DEAD_LETTERS, ORIGIN, REASON, USERS, Source, decode, encode
 from services.records import parse
 from services.simulator import people
 from spark.contract import DATABASE
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]
-
-
-def on_topic(stack, topic: str) -> list:
-    reader = topics.consumer(f"127.0.0.1:{stack.env['VIGIE_KAFKA_PORT']}")
-    places = topics.partitions(reader, topic)
-    found = list(topics.records(reader, reader.beginning_offsets(places), reader.end_offsets(places)))
-    reader.close()
-    return found
 
 
 def test_users_flow_and_every_hop_agrees(stack):
@@ -112,7 +102,7 @@ def test_poison_and_copies_on_the_topic_stop_nothing(stack):
     stack.grown("summed", 100)
     counted = stack.audit()
     assert counted["poison"] == "20 on the topic"
-    letters = [one for one in on_topic(stack, DEAD_LETTERS) if ORIGIN in dict(one.headers)]
+    letters = [one for one in stack.messages(DEAD_LETTERS) if ORIGIN in dict(one.headers)]
     assert len({dict(one.headers)[ORIGIN] for one in letters}) == 20
     assert all(dict(one.headers)[REASON] for one in letters)
     assert not [one for one in letters if b"hunter2-planted" in (one.value or b"")]
@@ -173,15 +163,15 @@ def test_an_ingestion_killed_20_times_has_sent_every_user_of_its_seed_once(stack
     expected = {i for page in range(1, 41) for i in people.ids("killed", page, 50)}
 
     def arrived() -> bool:
-        return expected <= {(one.key or b"").decode() for one in on_topic(stack, USERS)}
+        return expected <= {(one.key or b"").decode() for one in stack.messages(USERS)}
 
     stack.until(arrived, 90)
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0
-    sent = [(one.key or b"").decode() for one in on_topic(stack, USERS)]
+    sent = [(one.key or b"").decode() for one in stack.messages(USERS)]
     assert sorted(key for key in sent if key in expected) == sorted(expected)
     stack.audit()
-    with MongoClient(f"mongodb://127.0.0.1:{stack.env['VIGIE_MONGO_PORT']}") as client:
+    with stack.mongo() as client:
         stored = client[DATABASE]["users"].find({"source.seed": "killed"}, {"_id": 1})
         assert {one["_id"] for one in stored} == expected
 

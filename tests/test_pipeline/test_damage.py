@@ -1,0 +1,37 @@
+"""Files that the pipeline lives on are damaged: it says so, keeps them, and finds its way back."""
+
+import pytest
+
+from services.ingest import outbox_path
+from spark.lanes import checkpoint
+
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]
+
+
+def test_a_damaged_checkpoint_stops_its_lane_alone_and_the_way_back_loses_nothing(stack):
+    aside = ("spark.lanes", "--set-checkpoint-aside", "stats")
+    assert "stop them first" in stack.run(*aside).stderr
+    stack.stop("spark")
+    place = checkpoint(stack.state.root, "stats")
+    for file in (place / "offsets").iterdir():
+        file.write_bytes(b"\0" * 40)
+    stack.start("spark")
+    stack.until(lambda: "--set-checkpoint-aside stats" in stack.log("spark"))
+    stack.grown("stored", 100)
+    stack.stop("spark")
+    assert stack.run(*aside).returncode == 0
+    assert list(place.parent.glob("stats.aside-*"))
+    stack.start("spark")
+    stack.grown("summed", 100)
+    stack.audit()
+
+
+def test_a_damaged_outbox_is_kept_and_built_anew_from_the_topic(stack):
+    stack.stop("ingest")
+    place = outbox_path(stack.state.root)
+    for file in place.parent.glob(place.name + "*"):
+        file.write_bytes(b"\x80" * 5000)
+    stack.start("ingest")
+    stack.grown("summed", 100)
+    assert [file.read_bytes() for file in place.parent.glob("*.damaged-*[0-9]")] == [b"\x80" * 5000]
+    assert " 0 copies" in stack.audit()["topic"]

@@ -1,0 +1,40 @@
+"""What the lanes do to the stores may be done twice; retention removes whole days and no more."""
+
+import json
+from datetime import UTC, date, datetime
+
+import pytest
+
+from services.contract import Source
+from services.records import parse
+from services.simulator import people
+from spark import raw, retention
+from spark.contract import DATABASE, USERS
+
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]
+
+
+def documents(seed: str, appended_at: datetime) -> list:
+    page = people.users(seed, 1, 20, (), today=date(2026, 11, 24))
+    events = [parse(json.dumps(user).encode(), Source(seed, 1, 20), appended_at, 262_144) for user in page]
+    return [raw.document(event, 0, offset, appended_at) for offset, event in enumerate(events)]
+
+
+def test_users_inserted_twice_are_stored_once_and_counted_as_duplicates(stack):
+    users = documents("twice", datetime.now(UTC))
+    with stack.mongo() as client:
+        elsewhere = client["beside"]
+        assert [raw.insert(elsewhere, part) for part in (users[:10], users, users)] == [10, 10, 0]
+        assert len(list(elsewhere[USERS].find({}, {"_id": 1}))) == 20
+        client.drop_database("beside")
+
+
+def test_retention_removes_users_of_days_that_are_over_and_nobody_else(stack):
+    old = documents("old", datetime(1999, 12, 31, 23, 59, 59, tzinfo=UTC))
+    kept = documents("kept", datetime(2000, 1, 1, tzinfo=UTC))
+    with stack.mongo() as client:
+        raw.insert(client[DATABASE], [*old, *kept])
+        assert retention.forget(f"mongodb://127.0.0.1:{stack.env['VIGIE_MONGO_PORT']}", date(2000, 1, 1)) == 20
+        assert len(list(client[DATABASE][USERS].find({"source.seed": "kept"}))) == 20
+        client[DATABASE][USERS].delete_many({"source.seed": "kept"})
+    stack.audit()

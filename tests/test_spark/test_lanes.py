@@ -1,0 +1,42 @@
+"""The lanes refuse to start on settings under which numbers would go wrong, and say which."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"VIGIE_TRIGGER_MS": "soon"}, "VIGIE_TRIGGER_MS='soon'"),
+        ({"VIGIE_DEDUP_MINUTES": "0"}, "VIGIE_DEDUP_MINUTES='0'"),
+        ({"VIGIE_MINUTES_RETENTION_DAYS": "7"}, "VIGIE_MINUTES_RETENTION_DAYS must be longer"),
+        ({"VIGIE_USERS_RETENTION_DAYS": "7"}, "VIGIE_USERS_RETENTION_DAYS must be 0"),
+        ({"VIGIE_CASSANDRA_CONSISTENCY": "MOST"}, "VIGIE_CASSANDRA_CONSISTENCY='MOST'"),
+        ({"VIGIE_SPARK_JARS": "/no/such/folder"}, "VIGIE_SPARK_JARS='/no/such/folder' holds no jars"),
+        ({"VIGIE_NO_SUCH": "1"}, "VIGIE_NO_SUCH"),
+    ],
+)
+def test_a_wrong_setting_is_told_by_name_and_nothing_is_started(tmp_path, wrong, named):
+    outer = {key: value for key, value in os.environ.items() if not key.startswith("VIGIE_")}
+    env = outer | {"VIGIE_STATE": str(tmp_path)} | wrong
+    done = subprocess.run(
+        [sys.executable, "-m", "spark.lanes"], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert named in done.stderr
+
+
+def test_a_checkpoint_that_is_not_there_cannot_be_set_aside(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "spark.lanes", "--set-checkpoint-aside", "raw"],
+        env=os.environ | {"VIGIE_STATE": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "checkpoints/raw" in done.stderr
