@@ -41,9 +41,8 @@ from services.evidence import (
     stored_users,
     topic_ends,
 )
-from services.ingest import generation_of
 from services.simulator.people import ids as ids_of_page
-from services.source import MAX_PAGE
+from services.source import MAX_PAGE, generation_of
 from spark.contract import (
     ALL_TIME,
     EVERYONE,

@@ -84,7 +84,7 @@ def fetched(wanted: Settings) -> Fetched:
     """What ingestion says that it has fetched."""
     with hops.read_only(outbox_path(wanted.state)) as db:
         db.execute("BEGIN")
-        seed = db.execute("SELECT value FROM settings WHERE key='seed'").fetchone()[0]
+        (seed,) = db.execute("SELECT value FROM settings WHERE key='seed'").fetchone() or ("",)
         cursors = db.execute(
             "SELECT seed, page FROM cursors WHERE (page_size, nationalities)=(?,?)",
             (wanted.page_size, wanted.nationalities),

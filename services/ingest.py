@@ -17,7 +17,7 @@ from services import records
 from services.contract import Source
 from services.outbox import Outbox, OutboxFull, open_outbox
 from services.publisher import Publisher
-from services.source import MAX_PAGE, Budget, Client, Cursor, SourceError, Timeouts
+from services.source import MAX_PAGE, Budget, Client, Cursor, SourceError, Timeouts, generation_of
 
 log = logs.Log(__name__)
 
@@ -99,11 +99,6 @@ class Fetcher:
         return True
 
 
-def generation_of(seed: str, n: int) -> str:
-    """The n-th seed of a run. It ends in no digit: the API hashes seed and page as one text."""
-    return f"{seed}.{n}." if n else seed
-
-
 def next_cursor(outbox: Outbox, seed: str, wanted: Settings) -> Cursor | None:
     """Where to go on; a seed without a page left is followed by `seed.1.` and so on; None at the end of VIGIE_PAGES."""
     for generation in range(MAX_PAGE):
@@ -124,6 +119,7 @@ def run(wanted: Settings, stopping: threading.Event) -> int:
     """Ingest until `stopping`; 0 after a drained or timely stop, 1 if publishing failed in a way nobody foresaw."""
     path = outbox_path(wanted.state)
     outbox = open_outbox(path, wanted.outbox_max_mb * 2**20, wanted.outbox_seen_users)
+    outbox.seed(wanted.seed)
     budget_users = wanted.budget_users or sys.maxsize
     budget = Budget(budget_users, wanted.budget_window_s, outbox.calls(time.time() - wanted.budget_window_s))
     timeouts = Timeouts(wanted.connect_timeout_s, wanted.read_timeout_s, wanted.call_timeout_s)

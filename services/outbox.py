@@ -268,9 +268,11 @@ class Outbox:
         with self._transaction() as db:
             self._look_from(db, positions)
 
-    def meet(self, user_ids: Iterable[str], cursors: Iterable[Cursor]) -> None:
-        """Learn from the topic, after the file was lost: users already published, and the pages they came from."""
+    def meet(self, user_ids: Iterable[str], cursors: Iterable[Cursor], seed: str | None) -> None:
+        """Learn from the topic, after the file was lost: users published, the pages they came from, the run's seed."""
         with self._transaction() as db:
+            if seed:
+                db.execute("INSERT OR REPLACE INTO settings VALUES ('drawn_seed', ?)", (seed,))
             db.executemany("INSERT OR IGNORE INTO seen(user_id) VALUES (?)", [(_short(i),) for i in user_ids])
             for cursor in cursors:
                 self._advance(db, cursor, cursor.page)

@@ -29,7 +29,7 @@ from services.contract import (
     decode,
 )
 from services.outbox import Acknowledged, Outbox, OutboxFull, Row
-from services.source import Cursor
+from services.source import Cursor, seed_of_run
 from services.topics import TopicUnreadable
 
 log = Log(__name__)
@@ -121,7 +121,7 @@ class Publisher:
         finally:
             reader.close()
         if met is not None:
-            self.outbox.meet(met.user_ids, met.cursors())
+            self.outbox.meet(met.user_ids, met.cursors(), met.seed)
         self.outbox.acknowledge(rows)
         self.outbox.look_from({(tp.topic, tp.partition): end for tp, end in ends.items()})
         log.info("looked back", records=sum(max(0, ends[tp] - starts[tp]) for tp in places), already_sent=len(rows))
@@ -139,6 +139,8 @@ class Met:
 
     def __init__(self) -> None:
         self.user_ids: list[str] = []
+        self.seed: str | None = None
+        self._newest_ms = 0
         self._pages: dict[tuple[str, int], dict[int, int]] = {}
 
     def add(self, record: ConsumerRecord) -> None:
@@ -149,6 +151,8 @@ class Met:
         except PoisonMessage:
             return
         self.user_ids.append(event.user_id)
+        if record.timestamp >= self._newest_ms and any(name == ROW for name, _ in record.headers):
+            self.seed, self._newest_ms = seed_of_run(event.source.seed), record.timestamp
         pages = self._pages.setdefault((event.source.seed, event.source.page_size), {})
         pages[record.partition] = max(event.source.page, pages.get(record.partition, 0))
 

@@ -6,6 +6,7 @@ The Random User API, called so that it can fail in any way it likes.
     └── SourceRefused           asking the same again will not help soon: 404 and other 4xx
 """
 
+import re
 import threading
 import time
 from collections import deque
@@ -65,6 +66,16 @@ class Cursor:
     page: int
     page_size: int
     nationalities: str = ""
+
+
+def generation_of(seed: str, n: int) -> str:
+    """The n-th seed of a run. It ends in no digit: the API hashes seed and page as one text."""
+    return f"{seed}.{n}." if n else seed
+
+
+def seed_of_run(seed: str) -> str:
+    """The run's own seed, of whichever generation `seed` is."""
+    return re.sub(r"\.\d+\.\Z", "", seed)
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,8 @@ PORTS = (
 )
 RUN = {
     "VIGIE_SEED": "pipeline",
-    "VIGIE_RATE": "100",
-    "VIGIE_PAGE_SIZE": "50",
+    "VIGIE_RATE": "40",  # an audit reads all users: more of them make every test slower
+    "VIGIE_PAGE_SIZE": "20",
     "VIGIE_SIMULATOR_LIMIT_USERS": "0",
     "VIGIE_BUDGET_USERS": "0",
     "VIGIE_READ_TIMEOUT_S": "2",

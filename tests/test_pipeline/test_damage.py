@@ -32,6 +32,6 @@ def test_a_damaged_outbox_is_kept_and_built_anew_from_the_topic(stack):
     for file in place.parent.glob(place.name + "*"):
         file.write_bytes(b"\x80" * 5000)
     stack.start("ingest")
-    stack.grown("summed", 100)
+    stack.until(lambda: (stack.hops()["fetched"] or 0) >= 100)
     assert [file.read_bytes() for file in place.parent.glob("*.damaged-*[0-9]")] == [b"\x80" * 5000]
     assert " 0 copies" in stack.audit()["topic"]

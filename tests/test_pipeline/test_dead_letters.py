@@ -21,7 +21,7 @@ def test_letters_of_both_stages_are_replayed_once_and_what_is_still_no_user_stay
     )
     events = [parse(raw, fetch.source, fetch.fetched_at, 262_144) for raw in (one, other, third)]
     of_ingest = {STAGE: b"ingest", REASON: b"mended-1", ORIGIN: msgspec.json.encode(fetch)}
-    of_raw = {STAGE: b"raw", REASON: b"mended-2", ORIGIN: b"users.raw:9:9"}
+    of_raw = {STAGE: b"raw", REASON: b"mended-2", ORIGIN: b"users.raw:0:0"}
     letters = [(one, of_ingest), (encode(events[1]), of_raw), (third[:-40], of_ingest)]
     stack.send(DEAD_LETTERS, [(None, value) for value, _ in letters], [headers for _, headers in letters])
     assert "3 dead letters" in stack.run("services.dlq", "list", "--reason", "mended-").stdout

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from services.contract import DEAD_LETTERS, ORIGIN, REASON, USERS, Source, decode, encode
+from services.contract import DEAD_LETTERS, ORIGIN, REASON, STAGE, USERS, Source, decode, encode
 from services.records import parse
 from services.simulator import people
 from spark.contract import DATABASE
@@ -102,7 +102,7 @@ def test_poison_and_copies_on_the_topic_stop_nothing(stack):
     stack.grown("summed", 100)
     counted = stack.audit()
     assert counted["poison"] == "20 on the topic"
-    letters = [one for one in stack.messages(DEAD_LETTERS) if ORIGIN in dict(one.headers)]
+    letters = [one for one in stack.messages(DEAD_LETTERS) if dict(one.headers)[STAGE] == b"raw"]
     assert len({dict(one.headers)[ORIGIN] for one in letters}) == 20
     assert all(dict(one.headers)[REASON] for one in letters)
     assert not [one for one in letters if b"hunter2-planted" in (one.value or b"")]
@@ -149,7 +149,7 @@ def test_an_ingestion_killed_20_times_has_sent_every_user_of_its_seed_once(stack
         "VIGIE_STATE": str(tmp_path),
         "VIGIE_SEED": "killed",
         "VIGIE_PAGES": "40",
-        "VIGIE_RATE": "100",
+        "VIGIE_RATE": "40",
         "VIGIE_KAFKA_BOOTSTRAP": "127.0.0.1:28092,127.0.0.1:28093,127.0.0.1:28094",
     }
     command = [sys.executable, "-m", "services.ingest"]
@@ -160,7 +160,7 @@ def test_an_ingestion_killed_20_times_has_sent_every_user_of_its_seed_once(stack
             process.kill()
             process.wait(10)
         process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
-    expected = {i for page in range(1, 41) for i in people.ids("killed", page, 50)}
+    expected = {i for page in range(1, 41) for i in people.ids("killed", page, 20)}
 
     def arrived() -> bool:
         return expected <= {(one.key or b"").decode() for one in stack.messages(USERS)}

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from services.contract import USERS, encode
-from services.ingest import generation_of, outbox_path
+from services.ingest import outbox_path
 from services.outbox import Outbox
 from services.simulator.people import ids
+from services.source import generation_of, seed_of_run
 
 NOBODY = "127.0.0.1:1"  # no broker listens there
 
@@ -159,6 +160,7 @@ def test_a_disk_that_is_really_full_loses_nothing_and_goes_on_when_it_is_not(tmp
 
 def test_a_seed_without_pages_left_is_followed_by_one_that_ends_in_no_digit():
     assert [generation_of("s", n) for n in range(3)] == ["s", "s.1.", "s.2."]
+    assert {seed_of_run(generation_of("s.1", n)) for n in (0, 1, 12)} == {"s.1"}
 
 
 def test_the_budget_is_remembered_over_a_restart(simulator, known, ended):

@@ -122,7 +122,8 @@ def test_another_version_of_the_file_is_kept_aside(path):
 
 def test_a_new_outbox_learns_from_the_topic_whom_it_has_met(path, users):
     outbox = Outbox(path)
-    outbox.meet([user.user_id for user in users], [Cursor("tests", 7, 10)])
+    outbox.meet([user.user_id for user in users], [Cursor("tests", 7, 10)], "drawn earlier")
+    assert outbox.seed("") == "drawn earlier"
     outbox.look_from({(USERS, 0): 50})
     assert outbox.only_known(users)
     assert not outbox.is_new()
