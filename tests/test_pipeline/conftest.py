@@ -69,9 +69,9 @@ class Stack:
         """The counts of every hop."""
         return asdict(hops.ask(settings.read(hops.Settings, settings.environ(self.env)))[0])
 
-    def findings(self) -> list[dict[str, str]]:
+    def findings(self, patience_s: int = 90) -> list[dict[str, str]]:
         """What the audit says of every hop, in their order; its exit code says the same."""
-        done = self.run("services.audit", "--json", timeout_s=250)
+        done = self.run("services.audit", "--json", "--patience", str(patience_s), timeout_s=250)
         assert done.stdout, done.stderr
         findings = json.loads(done.stdout)
         assert done.returncode == (1 if any(one["differs"] for one in findings) else 0)
