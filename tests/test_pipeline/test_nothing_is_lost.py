@@ -38,16 +38,17 @@ def test_ingest_is_killed_while_it_fetches(stack):
     assert " 0 copies" in stack.audit()["topic"]
 
 
-@pytest.mark.parametrize("store", ["cassandra", "documents"])
-def test_the_driver_is_killed_inside_a_batch(stack, store):
-    """The store is frozen, so that a batch is surely under way at its sink when the driver dies."""
-    stack.signal(store, signal.SIGSTOP)
+def test_the_driver_is_killed_inside_a_batch_of_each_lane(stack):
+    """The stores are frozen, so that a batch is surely under way at both sinks when the driver dies."""
+    for store in ("cassandra", "documents"):
+        stack.signal(store, signal.SIGSTOP)
     try:
-        time.sleep(4)  # longer than a batch takes: the lane is now inside its sink
+        time.sleep(4)  # longer than a batch takes: each lane is now inside its sink
         before = stack.pid("spark")
         stack.kill("spark")
     finally:
-        stack.signal(store, signal.SIGCONT)
+        for store in ("cassandra", "documents"):
+            stack.signal(store, signal.SIGCONT)
     stack.until(lambda: stack.pid("spark") not in (0, before))
     stack.grown("summed", 100)
     stack.audit()
@@ -180,5 +181,5 @@ def test_the_supervisor_counts_what_was_killed(stack):
     report = json.loads(stack.run("engines", "status", "--json").stdout)
     restarts = {one["name"]: one["restarts"] for one in report["processes"]}
     assert restarts["ingest"] >= 3
-    assert restarts["spark"] >= 2
+    assert restarts["spark"] >= 1
     assert restarts["kafka-2"] >= 1
