@@ -172,14 +172,26 @@ def of_ingestion(start: Fetched) -> Finding:
 
 
 def of_topic(start: Fetched, topic: OnTopic) -> Iterator[Finding]:
+    """Every row that the outbox held or had let go when the audit began must be on its topic now; later ones may be."""
     c = start.counts
+    users, letters = c.acknowledged + c.waiting, c.acknowledged_dead + c.waiting_dead
     twice = sum(n - 1 for n in topic.ids.values())
-    counted = f"{c.acknowledged:,} acknowledged, {len(topic.ids):,} users on the topic, {twice:,} copies"
-    lost = c.acknowledged - len(topic.rows) if topic.complete else 0
-    yield Finding("topic", counted, f"{lost:,} acknowledged users are not on the topic" if lost > 0 else "")
-    lost = c.acknowledged_dead - len(topic.dead_rows) if topic.complete else 0
-    counted = f"{c.acknowledged_dead:,} acknowledged, {len(topic.dead_rows):,} on the topic"
-    yield Finding("dead letters", counted, f"{lost:,} acknowledged ones are not on the topic" if lost > 0 else "")
+    yield Finding(
+        "topic",
+        f"{users:,} sent, {len(topic.ids):,} users on the topic, {twice:,} copies",
+        missing_rows(topic, users, topic.rows, start.last_row),
+    )
+    yield Finding(
+        "dead letters",
+        f"{letters:,} sent, {len(topic.dead_rows):,} on the topic",
+        missing_rows(topic, letters, topic.dead_rows, start.last_row),
+    )
+
+
+def missing_rows(topic: OnTopic, sent: int, rows: set[int], last_row: int) -> str:
+    """How many rows the topic has too few (or too many) of those up to `last_row`; nothing if it has forgotten some."""
+    n = sum(row <= last_row for row in rows)
+    return f"{sent:,} rows were acknowledged, {n:,} are on the topic" if topic.complete and n != sent else ""
 
 
 def of_poison(topic: OnTopic, letters: OnTopic) -> Finding:

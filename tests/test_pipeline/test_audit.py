@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]
 
 
 def differing(stack) -> dict[str, str]:
-    return {one["hop"]: one["differs"] for one in stack.findings(patience_s=15) if one["differs"]}
+    return {one["hop"]: one["differs"] for one in stack.findings(patience_s=30) if one["differs"]}
 
 
 def test_a_user_lost_in_the_store_is_named(stack):
@@ -62,4 +62,5 @@ def test_an_acknowledgement_without_a_message_is_named(stack):
     found = differing(stack)
     add(-1)
     assert list(found) == ["ingestion", "topic"]
-    assert found["topic"] == "1 acknowledged users are not on the topic"
+    sent, there = (int(word.replace(",", "")) for word in found["topic"].split() if word[0].isdigit())
+    assert sent - there == 1
