@@ -23,7 +23,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 from pymongo.errors import PyMongoError
 
-from observability import logs, settings
+from observability import logs, retry, settings
 from services import hops, topics
 from services.contract import DEAD_LETTERS, USERS
 from services.evidence import (
@@ -134,24 +134,27 @@ def audit(wanted: Settings, patience_s: float) -> Iterator[Finding]:
     Raises:
         NotFollowed: a hop has not let through within `patience_s` seconds what it held.
     """
+    asking = retry.policy(
+        "kafka", (KafkaError, topics.TopicUnreadable), attempts=6, longest_s=3
+    )  # a broker may be gone
     start = fetched(wanted)
     yield of_ingestion(start)
     wait_for("outbox", lambda: left_in_outbox(wanted, start.last_row), patience_s)
     reader = topics.consumer(wanted.kafka_bootstrap)
     try:
         fence = datetime.now(UTC)  # taken first: what was appended before it lies before these ends
-        ends = topic_ends(reader)
-        topic = read_topics(reader, ends, start.outbox_id)
+        ends = asking(topic_ends, reader)
+        topic = asking(read_topics, reader, ends, start.outbox_id)
         yield from of_topic(start, topic)
-        wait_for("lanes", lambda: left_for(wanted, ends), patience_s)
+        wait_for("lanes", lambda: asking(left_for, wanted, ends), patience_s)
         users = stored_users(wanted)
-        dead = topic_ends(reader)
-        letters = read_topics(
-            reader, {tp: end for tp, end in dead.items() if tp.topic == DEAD_LETTERS}, start.outbox_id
+        dead = asking(topic_ends, reader)
+        letters = asking(
+            read_topics, reader, {tp: end for tp, end in dead.items() if tp.topic == DEAD_LETTERS}, start.outbox_id
         )
         yield of_poison(topic, letters)
         yield of_store(topic, users)
-        yield phantoms(reader, topic, users)
+        yield asking(phantoms, reader, topic, users)
         yield from of_sums(wanted, users, fence, lambda: is_quiet(reader, ends), patience_s)
     finally:
         reader.close()
