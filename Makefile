@@ -1,11 +1,13 @@
 # One front door: every verb is one line of `make help`. A setting of .env is given as `make up VIGIE_RATE=100`.
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs test check audit tools environment there
+.PHONY: help up down status logs journey test check audit tools environment there
 
 PYTHON := .venv/bin/python
 BROKERS ?=
 WHAT ?=
 FOLLOW ?=
+TRACE ?=
+SIDE_BY_SIDE := -n 2 --dist loadgroup --no-loadscope-reorder
 SHAPE := $(if $(BROKERS),VIGIE_BROKERS=$(BROKERS))
 
 help: ## these lines
@@ -20,8 +22,11 @@ down: there ## everything stops; data and logs stay
 status: there ## what runs, and how far users have come
 	@$(PYTHON) -m engines status
 
-logs: there ## the end of a program's log (WHAT=spark, FOLLOW=1)
-	@$(PYTHON) -m engines logs --what "$(WHAT)" $(if $(FOLLOW),--follow)
+logs: there ## the end of a program's log (WHAT=spark, FOLLOW=1), or one trace's lines from all (TRACE=id)
+	@$(PYTHON) -m engines logs --what "$(WHAT)" --trace "$(TRACE)" $(if $(FOLLOW),--follow)
+
+journey: there ## one user's way through every hop (USER=uuid)
+	@$(PYTHON) -m services.journey "$(if $(filter command,$(origin USER)),$(USER))"
 
 audit: there ## count every hop and compare
 	@$(PYTHON) -m services.audit
@@ -31,7 +36,7 @@ check: environment ## style, types, arrows and the tests that need no engine
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	.venv/bin/pytest -m "not engines"
+	.venv/bin/pytest $(SIDE_BY_SIDE) -m "not engines"
 
 test: tools ## check, then every test on the real engines, beside a running system
 	.venv/bin/ruff check .
@@ -39,7 +44,7 @@ test: tools ## check, then every test on the real engines, beside a running syst
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	$(PYTHON) -m engines.fetch
-	.venv/bin/pytest
+	.venv/bin/pytest $(SIDE_BY_SIDE)
 
 tools:
 	@engines/bootstrap.sh engines

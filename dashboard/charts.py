@@ -46,6 +46,28 @@ def shares(bars: int) -> Spec:
     return _spec(base.mark_bar() + base.mark_text(align="left", dx=4, color=GREY).encode(text="label:N"))
 
 
+def delays() -> Spec:
+    """A line a lane and quantile over time, in seconds: lanes by colour, p95 dashed."""
+    return _spec(
+        alt.Chart(alt.NamedData("rows"), height=280)
+        .mark_line(interpolate="monotone", point=False)
+        .encode(
+            x=alt.X("at:T", title=None, axis=alt.Axis(format="%H:%M", tickMinStep=60_000, labelOverlap=True)),
+            y=alt.Y("seconds:Q", title=None, axis=alt.Axis(format="~s", labelExpr="datum.label + ' s'")),
+            color=alt.Color("lane:N", title=None, sort=["raw", "stats"], legend=alt.Legend(orient="top")),
+            strokeDash=alt.StrokeDash(
+                "quantile:N", title=None, sort=["p50", "p95"], legend=alt.Legend(orient="top", symbolStrokeColor=GREY)
+            ),
+            tooltip=[
+                alt.Tooltip("at:T", title="At", format="%H:%M:%S"),
+                alt.Tooltip("lane:N", title="Lane"),
+                alt.Tooltip("quantile:N", title="Users"),
+                alt.Tooltip("seconds:Q", title="Seconds", format=".2f"),
+            ],
+        )
+    )
+
+
 def _spec(chart: alt.Chart | alt.LayerChart) -> Spec:
     spec: Spec = chart.to_dict()
     del spec["data"]

@@ -15,6 +15,7 @@ STALE_AFTER = timedelta(seconds=30)
 COUNTRIES = 21  # as many bars as the source has nations; of more, the rest is said in one line
 
 UNKNOWN = "—"
+MARKDOWN = frozenset("\\`*_[]$<>|~#:")
 NO_USERS = "No users yet: is ingest running? `make status` tells."
 
 Colour = Literal["green", "orange", "red", "gray"]
@@ -64,7 +65,7 @@ def stale(reading: Sums | Newest, now: datetime, zone: tzinfo) -> str | None:
 def outage(down: Down, zone: tzinfo) -> str:
     """The sentence for the place of what cannot be shown."""
     return (
-        f"**{down.store}** at {down.address} is unavailable since {at(down.since, zone)}: {down.why}. "
+        f"**{down.store}** at {down.address} is unavailable since {at(down.since, zone)}: {plain(down.why)}. "
         "It is asked again every 2 s; what it holds shows here as soon as it answers."
     )
 
@@ -75,8 +76,13 @@ def at(moment: datetime, zone: tzinfo) -> str:
 
 
 def age(then: datetime, now: datetime) -> str:
-    """How long ago, in the units that matter: 1.4 s, 2 min 5 s, 3 h 10 min, 2 d 4 h; 0.0 s where clocks differ."""
-    seconds = max(0.0, (now - then).total_seconds())
+    """How long ago; 0.0 s where clocks differ."""
+    return span((now - then).total_seconds())
+
+
+def span(seconds: float) -> str:
+    """A time in the units that matter: 1.4 s, 2 min 5 s, 3 h 10 min, 2 d 4 h; 0.0 s for one below zero."""
+    seconds = max(0.0, seconds)
     whole = int(seconds)
     if whole < 60:
         return f"{int(seconds * 10) / 10:.1f} s"
@@ -85,6 +91,11 @@ def age(then: datetime, now: datetime) -> str:
     if whole < 86400:
         return f"{whole // 3600} h {whole % 3600 // 60} min"
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def plain(text: str) -> str:
+    """Text that Markdown leaves as it is."""
+    return "".join(f"\\{letter}" if letter in MARKDOWN else letter for letter in " ".join(text.split()))
 
 
 def number(count: int) -> str:

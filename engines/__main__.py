@@ -48,10 +48,16 @@ def run_status(options: Options, env: Mapping[str, str]) -> int:
 
 def run_logs(options: Options, env: Mapping[str, str]) -> int:
     state = State(config.folder(env))
+    if options.trace:
+        lines = tail.of_trace(state.logs, options.trace.lower())
+        for line in lines or [f"no log has a line of trace {options.trace}"]:
+            say(line)
+        return 0 if lines else 1
     known = sorted(file.stem for file in state.logs.glob("*.log"))
     asked = [name for name in known if name == options.what or name.startswith(f"{options.what}-")]
     if not options.what or not asked:
-        say(f"which log? make logs WHAT=... with one of: {', '.join(known) or 'none yet, make up first'}")
+        names = ", ".join(known) or "none yet, make up first"
+        say(f"which log? make logs WHAT=... with one of: {names}; or the lines of one trace: make logs TRACE=...")
         return 1
     for name in asked:
         for line in tail.last(state.log(name), options.lines):
@@ -79,8 +85,9 @@ def parser() -> argparse.ArgumentParser:
     verb("down", run_down, "stop everything; data and logs stay")
     one = verb("status", run_status, "what runs, and how far users have come; exit code 0 when all runs")
     one.add_argument("--json", action="store_true", help="for other programs")
-    one = verb("logs", run_logs, "the end of a program's log")
+    one = verb("logs", run_logs, "the end of a program's log, or what all of them say of one trace")
     one.add_argument("--what", default="", metavar="NAME", help="a program, such as spark or kafka-1")
+    one.add_argument("--trace", default="", metavar="ID", help="the lines of this trace from all logs")
     one.add_argument("--lines", type=int, default=100, metavar="N", help="how many of the last lines (100)")
     one.add_argument("--follow", action="store_true", help="go on with what is written from now on")
     return whole

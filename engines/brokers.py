@@ -104,6 +104,7 @@ def command(config: Config, state: State, java: str, node: int) -> tuple[str, ..
     """The command line of broker `node`."""
     return (
         *jvm.command(java, config.kafka_heap_mb, state),
+        *agent(config, node),
         "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
         "-Dorg.slf4j.simpleLogger.showDateTime=true",
         "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",
@@ -112,6 +113,14 @@ def command(config: Config, state: State, java: str, node: int) -> tuple[str, ..
         "kafka.Kafka",
         str(file(state, node)),
     )
+
+
+def agent(config: Config, node: int) -> tuple[str, ...]:
+    """What answers Prometheus inside the broker; nothing when nobody watches."""
+    if not config.watch:
+        return ()
+    rules = builds.HERE / "kafka" / "jmx.yaml"
+    return (jvm.agent(builds.named("kafka"), rules, config.host, config.kafka_jmx_port + node - 1),)
 
 
 def prepare(config: Config, state: State) -> None:

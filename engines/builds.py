@@ -17,19 +17,39 @@ MAVEN, GO = "mvn", "go"
 
 @dataclass(frozen=True)
 class Build:
-    """An engine and its manifests: files of `engines/<name>/` that decide what is fetched."""
+    """
+    An engine and its manifests: files of `engines/<name>/` that decide what is fetched.
+
+    A Go build makes a program of each of its packages, named as the package's last part.
+    """
 
     name: str
     tool: str
     manifests: tuple[str, ...]
+    packages: tuple[str, ...] = (".",)
+    tags: str = ""
 
 
-BUILDS = (
-    Build("documents", GO, ("main.go", "go.mod", "go.sum")),  # the longest first
+MODULE = ("go.mod", "go.sum")
+PIPELINE = (
+    Build("documents", GO, ("main.go", *MODULE)),  # the longest first
     Build("cassandra", MAVEN, ("pom.xml",)),
     Build("kafka", MAVEN, ("pom.xml",)),
     Build("spark", MAVEN, ("pom.xml",)),
 )
+# Minutes each, so they are built beside a pipeline that runs; the quickest first.
+WATCHERS = (
+    Build("alertmanager", GO, MODULE, ("github.com/prometheus/alertmanager/cmd/alertmanager",)),
+    Build("jaeger", GO, MODULE, ("github.com/jaegertracing/jaeger/cmd/jaeger",)),
+    Build(
+        "prometheus",
+        GO,
+        MODULE,
+        ("github.com/prometheus/prometheus/cmd/prometheus", "github.com/prometheus/prometheus/cmd/promtool"),
+        tags="remove_all_sd,enable_file_sd",  # without the clients of thirty clouds
+    ),
+)
+BUILDS = (*PIPELINE, *WATCHERS)
 
 
 def cache(environ: Mapping[str, str]) -> Path:

@@ -42,6 +42,27 @@ class Config:
     simulator_admin_port: Port
     spark_ui_port: Port
     dashboard_port: Port
+    watch: bool
+    prometheus_port: Port
+    prometheus_retention_days: Count
+    alertmanager_port: Port
+    alert_webhook: str
+    otlp_endpoint: str
+    otlp_port: Port
+    trace_retention_hours: Count
+    jaeger_port: Port
+    jaeger_grpc_port: Port
+    jaeger_health_port: Port
+    jaeger_metrics_port: Port
+    spanmetrics_port: Port
+    ingest_metrics_port: Port
+    spark_metrics_port: Port
+    dashboard_metrics_port: Port
+    auditor_metrics_port: Port
+    exporter_metrics_port: Port
+    simulator_metrics_port: Port
+    kafka_jmx_port: Port
+    cassandra_jmx_port: Port
     needed_memory_mb: int
     needed_disk_mb: int
     up_timeout_s: Count
@@ -61,6 +82,10 @@ class Config:
     @property
     def own_source(self) -> bool:
         return self.source_url == f"http://{self.host}:{self.simulator_port}/api/"
+
+    @property
+    def own_traces(self) -> bool:
+        return self.otlp_endpoint == f"http://{self.host}:{self.otlp_port}"
 
 
 def environ(outer: Mapping[str, str], *, running: bool) -> dict[str, str]:

@@ -14,7 +14,7 @@ class StillThere(Exception):
 
 def down(outer: Mapping[str, str]) -> None:
     """
-    Stop what lets users in, then the pipeline, then the engines; end what a killed supervisor left; clear up.
+    Stop what lets users in, then the pipeline, the watchers, the engines; end what a killed supervisor left; clear up.
 
     Raises:
         Held: another start or stop is at work.

@@ -1,6 +1,8 @@
 """
 Fetch and build the engines that the user's cache lacks, two at a time; a folder appears there only when it is whole.
 
+The watchers' builds, which run beside a pipeline at work, come one by one and leave it the processors (`nice`).
+
     CannotFetch     Maven or Go failed, or took too long; the text has the end of what it said
 
 `python -m engines.fetch` does it for all of them and nothing else.
@@ -18,12 +20,13 @@ from pathlib import Path
 import psutil
 
 from engines import builds, tools
-from engines.builds import BUILDS, GO, Build
+from engines.builds import GO, PIPELINE, WATCHERS, Build
 from engines.console import say
 
 AT_A_TIME = 2
 LONGEST_S = 1800
 NEWS_EVERY_S = 10
+GENTLE = ("nice", "-n", "19")
 COPY_JARS = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 
 
@@ -46,7 +49,6 @@ def fetch(wanted: Iterable[Build], java_home: str) -> None:
     todo = missing(wanted)
     if not todo:
         return
-    builds.cache(os.environ).mkdir(parents=True, exist_ok=True)
     say(f"fetching {', '.join(build.name for build in todo)} into {builds.cache(os.environ)}: once, not at every start")
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         for done in [pool.submit(fetch_one, build, java_home) for build in todo]:
@@ -54,11 +56,16 @@ def fetch(wanted: Iterable[Build], java_home: str) -> None:
 
 
 def fetch_one(build: Build, java_home: str) -> None:
-    """Fetch or build one engine into a sibling of its folder, then give it its name."""
+    """
+    Fetch or build one engine into a sibling of its folder, then give it its name.
+
+    Raises:
+        CannotFetch: it failed.
+    """
     target = builds.folder(build)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     forget_interrupted(target)
-    part.mkdir()
+    part.mkdir(parents=True)
     started = time.monotonic()
     try:
         run(build, command(build, part), java_home)
@@ -67,14 +74,16 @@ def fetch_one(build: Build, java_home: str) -> None:
             part.rename(target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    say(f"  {build.name:<10} {time.monotonic() - started:4.0f} s  done, {size:.0f} MB")
+    say(f"  {build.name:<12} {time.monotonic() - started:4.0f} s  done, {size:.0f} MB")
 
 
 def command(build: Build, into: Path) -> list[str]:
     """The tool's command line; `mvn` reads MAVEN_OPTS and the user's settings.xml, `go` its GO* variables."""
     manifests = builds.HERE / build.name
     if build.tool == GO:
-        return ["go", "build", "-C", str(manifests), "-mod=readonly", "-trimpath", "-o", str(into / build.name), "."]
+        gentle = GENTLE if build in WATCHERS else ()
+        options = ("-mod=readonly", "-trimpath", "-ldflags=-s -w", f"-tags={build.tags}", "-p=2")
+        return [*gentle, "go", "build", "-C", str(manifests), *options, f"-o={into}/", *build.packages]
     return ["mvn", "-B", "-q", "-f", str(manifests / "pom.xml"), COPY_JARS, f"-DoutputDirectory={into}"]
 
 
@@ -89,11 +98,14 @@ def run(build: Build, command: list[str], java_home: str) -> None:
             try:
                 said, _ = process.communicate(timeout=NEWS_EVERY_S)
                 break
+            except KeyboardInterrupt:
+                process.kill()
+                raise
             except subprocess.TimeoutExpired:
                 took = time.monotonic() - started
                 if took > LONGEST_S:
                     process.kill()
-                say(f"  {build.name:<10} {took:4.0f} s  {build.tool} is at work")
+                say(f"  {build.name:<12} {took:4.0f} s  {build.tool} is at work")
     if process.returncode:
         tail = "\n".join(f"    {line}" for line in said.strip().splitlines()[-25:])
         raise CannotFetch(
@@ -117,14 +129,16 @@ def main() -> int:
     if java is None:
         say(tools.no_java(os.environ))
         return 1
-    wanted = [build for build in BUILDS if build.tool != GO or not tools.stored_elsewhere(os.environ)]
+    wanted = [build for build in PIPELINE if build.tool != GO or not tools.stored_elsewhere(os.environ)]
     try:
         fetch(wanted, java.home)
+        for build in missing(WATCHERS):
+            fetch_one(build, java.home)
     except CannotFetch as error:
         say(str(error))
         return 1
-    for build in wanted:
-        say(f"{build.name:<10} {builds.folder(build)}")
+    for build in (*wanted, *WATCHERS):
+        say(f"{build.name:<12} {builds.folder(build)}")
     return 0
 
 

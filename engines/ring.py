@@ -3,7 +3,7 @@ Cassandra's side of the start: one node, its cassandra.yaml, its logback.xml and
 
 A write that was acknowledged outlives `kill -9` and a power cut: the commit log is synced before the answer (`batch`).
 In Cassandra's default, `periodic`, the last 0.1 s of acknowledged writes are not read back after a kill, because a
-segment is replayed up to its last marker only. No JMX port is opened.
+segment is replayed up to its last marker only. No JMX port is opened: an agent inside answers Prometheus.
 """
 
 from pathlib import Path
@@ -119,6 +119,7 @@ def command(config: Config, state: State, java: str) -> tuple[str, ...]:
         *(f"--add-exports={name}=ALL-UNNAMED" for name in EXPORTS),
         *(f"--add-opens={name}=ALL-UNNAMED" for name in OPENS),
         f"-javaagent:{jars / JAMM}",
+        *agent(config),
         f"-Dlogback.configurationFile={(state.config / 'logback.xml').as_uri()}",
         f"-Dcassandra.config={(state.config / 'cassandra.yaml').as_uri()}",
         f"-Dcassandra.storagedir={folder(state)}",
@@ -129,3 +130,11 @@ def command(config: Config, state: State, java: str) -> tuple[str, ...]:
         str(jars / "*"),
         "org.apache.cassandra.service.CassandraDaemon",
     )
+
+
+def agent(config: Config) -> tuple[str, ...]:
+    """What answers Prometheus inside the node; nothing when nobody watches."""
+    if not config.watch:
+        return ()
+    rules = builds.HERE / "cassandra" / "jmx.yaml"
+    return (jvm.agent(builds.named("cassandra"), rules, config.host, config.cassandra_jmx_port),)

@@ -64,7 +64,7 @@ command={command}
 directory={root}
 autostart=false
 autorestart=true
-startsecs=1
+startsecs={steady_s}
 startretries=100000
 stopsignal=TERM
 stopwaitsecs={stop_s}
@@ -112,6 +112,7 @@ def configuration(programs: Sequence[Program], state: State) -> str:
             command=shlex.join(program.command),
             root=ROOT,
             stop_s=program.stop_s,
+            steady_s=program.steady_s,
             log=state.log(program.name),
             log_bytes=LOG_BYTES,
         )

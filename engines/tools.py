@@ -3,7 +3,7 @@ What must be on the machine before anything is fetched: a Java that every engine
 
 `python3 -m engines.tools` says all that is missing at once, and how to mend it; exit code 1. Standard library only: it
 runs by the system's Python, before the environment exists. Maven and Go are asked for only when there is still
-something to fetch or to build with them.
+something to fetch or to build with them for the pipeline; what the watchers lack, their own build tells.
 """
 
 import os
@@ -41,7 +41,7 @@ class Java:
 
 def problems(environ: Mapping[str, str]) -> list[str]:
     """Every tool that is missing or of the wrong version, a sentence each; empty when the engines can be had."""
-    wanted = {build.tool for build in builds.BUILDS if not builds.folder(build, environ).is_dir()}
+    wanted = {build.tool for build in builds.PIPELINE if not builds.folder(build, environ).is_dir()}
     if stored_elsewhere(environ):
         wanted.discard(builds.GO)
     found = [] if java(environ) else [no_java(environ)]

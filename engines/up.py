@@ -13,7 +13,22 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
-from engines import brokers, builds, config, fetch, hops, leftovers, preflight, ready, ring, supervise, tail, tools
+from engines import (
+    brokers,
+    builds,
+    config,
+    fetch,
+    hops,
+    join,
+    leftovers,
+    preflight,
+    ready,
+    ring,
+    supervise,
+    tail,
+    tools,
+    watchers,
+)
 from engines import programs as what
 from engines.config import Config
 from engines.console import say
@@ -55,10 +70,20 @@ class Plan:
     def of(self, *families: str) -> list[Program]:
         return [program for program in self.idle if program.family in families]
 
+    def room(self, room: str) -> list[Program]:
+        return [program for program in self.idle if program.room == room]
+
+    @property
+    def awaited(self) -> list[Program]:
+        """What must answer before users flow: everything but the watchers."""
+        return [program for program in self.chosen if program.room != what.WATCHERS]
+
 
 def up(outer: Mapping[str, str], only: tuple[str, ...] = ()) -> None:
     """
-    Start what does not run yet (of the families `only`, or of all), and wait until it works.
+    Start what does not run yet (of the families `only`, or of all), and wait until it works; then the watchers join.
+
+    The other commands are kept out until users flow, not while watchers are built.
 
     Raises:
         WrongSetting, Refused, CannotFetch, CannotFormat, CannotSupervise, Held: nothing new was started.
@@ -68,11 +93,13 @@ def up(outer: Mapping[str, str], only: tuple[str, ...] = ()) -> None:
     state.make()
     with state.alone():
         plan = made(outer, state, only)
-        fetch.fetch((b for b in builds.BUILDS if b.name in needed(plan)), plan.java)
+        fetch.fetch((b for b in builds.PIPELINE if b.name in needed(plan)), plan.java)
         if not plan.running:
             launch(plan)
-        Start(plan).run()
-    say(ending(plan))
+        start = Start(plan)
+        start.run()
+    told = join.join(plan.room(what.WATCHERS), state, plan.java, start.news)
+    say("\n".join([ending(plan), *(f"Not watched: {sentence}" for sentence in told)]))
 
 
 def made(outer: Mapping[str, str], state: State, only: tuple[str, ...]) -> Plan:
@@ -138,6 +165,8 @@ def launch(plan: Plan) -> None:
     state.keep_settings(config.own(plan.env), config.overrides(plan.env))
     brokers.prepare(plan.config, state)
     ring.prepare(plan.config, state)
+    if plan.config.watch:
+        watchers.prepare(plan.config, state)
     (state.data / plan.documents).mkdir(exist_ok=True)
     supervise.launch(plan.programs, state, plan.env)
 
@@ -152,22 +181,25 @@ class Start:
 
     def run(self) -> None:
         """
-        Start the idle programs, make topics and tables, wait for users.
+        Start the idle programs, make topics and tables, wait for users; watchers are started if they are built.
 
         Raises:
             NotReady: the deadline passed, or topics or tables could not be made.
         """
-        plan = self.plan
-        say(f"starting {', '.join(one.name for one in plan.idle)}" if plan.idle else "it is running already")
+        plan, able = self.plan, join.built(self.plan.room(what.WATCHERS))
+        now = [one.name for one in plan.idle if one.room != what.WATCHERS or one in able]
+        if now or not plan.idle:
+            say(f"starting {', '.join(now)}" if now else "it is running already")
         self.start(plan.of(what.CASSANDRA, what.DOCUMENTS))
         self.start_brokers()
-        with ThreadPoolExecutor(max_workers=len(plan.chosen) + 2) as pool:
-            waits = {one.name: pool.submit(self.program, one) for one in plan.chosen}
+        with ThreadPoolExecutor(max_workers=len(plan.awaited) + 2) as pool:
+            waits = {one.name: pool.submit(self.program, one) for one in plan.awaited}
             steps = list(waits.values())
             if plan.whole:
                 steps.append(pool.submit(self.topics))
                 steps.append(pool.submit(self.tables, [waits[name] for name in waits if name in STORES]))
-                self.start(one for one in plan.idle if one.room == what.PIPELINE)
+            self.start(plan.room(what.PIPELINE))
+            self.start(able)
             try:
                 for step in as_completed(steps):
                     step.result()
@@ -271,7 +303,7 @@ class Start:
         return time.monotonic() - self.began
 
     def news(self, name: str, text: str) -> None:
-        say(f"  {self.seconds():5.1f} s  {name:<11} {text}")
+        say(f"  {self.seconds():5.1f} s  {name:<12} {text}")
 
 
 def ending(plan: Plan) -> str:
@@ -284,6 +316,9 @@ def ending(plan: Plan) -> str:
         what.KAFKA: conf.kafka_bootstrap,
         what.CASSANDRA: f"{conf.cassandra_hosts}:{conf.cassandra_port}",
         what.DOCUMENTS: conf.mongo_uri,
+        what.PROMETHEUS: f"http://{conf.host}:{conf.prometheus_port}",
+        what.ALERTMANAGER: f"http://{conf.host}:{conf.alertmanager_port}",
+        what.JAEGER: f"http://{conf.host}:{conf.jaeger_port}",
     }
-    lines = [f"  {name:<10} {place}" for name, place in places.items() if name in families(plan.chosen)]
+    lines = [f"  {name:<12} {place}" for name, place in places.items() if name in families(plan.chosen)]
     return "\n".join(["Vigie is up.", *lines, "Next: make status, make logs WHAT=spark, make audit, make down"])

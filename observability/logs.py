@@ -1,11 +1,23 @@
-"""Logs are JSON lines on standard error: time, level, service, event and its fields; never a person's data."""
+"""
+Logs are JSON lines on standard error: time, level, service, hop, event, fields, trace and span; never a person's data.
+
+A line that says again what was just said (same event, same level) more than BURST times in WINDOW_S is not written but
+counted; the next one that is written tells how many were left out.
+"""
 
 import logging
 import sys
+import threading
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from opentelemetry import trace
+
+BURST, WINDOW_S = 20, 10.0
+ROOMS = ("services", "spark", "dashboard", "engines", "observability", "__main__")
 
 
 class JsonLines(logging.Formatter):
@@ -16,26 +28,64 @@ class JsonLines(logging.Formatter):
         self.service = service
 
     def format(self, record: logging.LogRecord) -> str:
+        around = trace.get_current_span().get_span_context()
+        ids = {"trace_id": f"{around.trace_id:032x}", "span_id": f"{around.span_id:016x}"} if around.is_valid else {}
+        left_out = getattr(record, "left_out", 0)
         line: dict[str, Any] = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "service": self.service,
+            "hop": record.name,
             "event": record.getMessage(),
+            **ids,
             **getattr(record, "fields", {}),
+            **({"left_out": left_out} if left_out else {}),
         }
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
         return msgspec.json.encode(line, enc_hook=str).decode()
 
 
-def start(service: str, level: int = logging.INFO) -> None:
+class Repeats(logging.Filter):
+    """Lets BURST lines of an event through in each WINDOW_S, and counts the others."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._seen: dict[tuple[str, int, str], list[float]] = {}  # event -> start of its window, lines, left out
+        self.counted: dict[tuple[str, str], int] = {}  # level, written or suppressed -> lines
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        event, now = (record.name, record.levelno, str(record.msg)[:100]), self._clock()
+        with self._lock:
+            window = self._seen.get(event)
+            if window is None or now - window[0] > WINDOW_S:
+                record.left_out = int(window[2]) if window else 0
+                if len(self._seen) > 1000:
+                    self._seen.clear()
+                window = self._seen[event] = [now, 0, 0]
+            window[1] += 1
+            written = window[1] <= BURST
+            window[2] += not written
+            key = (record.levelname.lower(), "yes" if written else "suppressed")
+            self.counted[key] = self.counted.get(key, 0) + 1
+        return written
+
+
+def start(service: str, level: int = logging.INFO) -> Repeats:
     """Send this process's logs to standard error as JSON lines of `service`; libraries speak from warnings up."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler, repeats = logging.StreamHandler(sys.stderr), Repeats()
     handler.setFormatter(JsonLines(service))
+    handler.addFilter(repeats)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("kafka").setLevel(logging.ERROR)  # it warns of every slow turn of its own loop
-    for room in ("services", "spark", "dashboard", "engines", "observability", "__main__"):
+    logging.getLogger("opentelemetry").setLevel(
+        logging.CRITICAL
+    )  # observability.tracing tells what it tells each second
+    for room in ROOMS:
         logging.getLogger(room).setLevel(level)
+    return repeats
 
 
 class Log:

@@ -1,4 +1,4 @@
-"""The one retry policy: jittered exponential backoff, every attempt logged, an end in attempts or on stop."""
+"""The one retry policy: jittered exponential backoff, each attempt logged and counted, an end by number or stop."""
 
 import threading
 import time
@@ -8,6 +8,7 @@ from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_base, stop_when_event_set
 from tenacity.wait import wait_base, wait_random_exponential
 
+from observability import metrics, names
 from observability.logs import Log
 
 log = Log(__name__)
@@ -38,6 +39,7 @@ def policy(
     Without `attempts` it goes on for ever (a store that is down is waited for); `stopping` ends it and its waiting at
     once. The last error is raised as it was.
     """
+    metrics.counter(names.RETRIES).labels(what)  # there from now on, at 0
     stop: stop_base = stop_never if attempts is None else stop_after_attempt(attempts)
     if stopping is not None:
         stop = stop | stop_when_event_set(stopping)
@@ -53,6 +55,7 @@ def policy(
 
 def _say(what: str, state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
+    metrics.counter(names.RETRIES).labels(what).inc()
     log.warning(
         "trying again",
         what=what,

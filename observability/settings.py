@@ -59,6 +59,7 @@ def _addresses(env: Mapping[str, str]) -> dict[str, str]:
         "VIGIE_CASSANDRA_HOSTS": host,
         "VIGIE_MONGO_URI": f"mongodb://{host}:{env['VIGIE_MONGO_PORT']}",
         "VIGIE_SOURCE_URL": f"http://{host}:{env['VIGIE_SIMULATOR_PORT']}/api/",
+        "VIGIE_OTLP_ENDPOINT": f"http://{host}:{env['VIGIE_OTLP_PORT']}",
     }
     return {key: value for key, value in blanks.items() if not env.get(key)}
 

@@ -8,9 +8,11 @@ source the users that must exist are computed from the seed and the number of pa
 
 import argparse
 import sys
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
@@ -33,8 +35,10 @@ from services.evidence import (
     Settings,
     Summed,
     Sums,
+    User,
     expected_sums,
     fetched,
+    is_canary,
     left_for,
     left_in_outbox,
     read_topics,
@@ -49,6 +53,8 @@ from spark.contract import (
 )
 
 SHOWN = 5  # ids named of each difference
+LOOK_EVERY_S = 0.2
+FEW = 100  # messages; more than that are no canaries alone
 
 
 @dataclass(frozen=True)
@@ -64,18 +70,17 @@ class NotFollowed(Exception):
     """A hop did not let through in time what it held; the text names it."""
 
 
-def wait_for(what: str, done: Callable[[], str], patience_s: float) -> None:
+def wait_for(what: str, done: Callable[[], str], patience_s: float, given_up: threading.Event | None = None) -> None:
     """
     Return once `done` has nothing left to name.
 
     Raises:
-        NotFollowed: the time is over; with what was left.
+        NotFollowed: the time is over, or it was given up; with what was left.
     """
-    ends = time.monotonic() + patience_s
+    ends, given_up = time.monotonic() + patience_s, given_up or threading.Event()
     while left := done():
-        if time.monotonic() > ends:
+        if time.monotonic() > ends or given_up.wait(LOOK_EVERY_S):
             raise NotFollowed(f"{what}: {left}")
-        time.sleep(0.5)
 
 
 def differing(one: Mapping[Any, Sums], other: Mapping[Any, Sums]) -> str:
@@ -129,7 +134,7 @@ def expected_ids(pages: Mapping[str, int], page_size: int, nationalities: str) -
 
 def audit(wanted: Settings, patience_s: float) -> Iterator[Finding]:
     """
-    Yield one finding after another, in the order of the hops.
+    Yield one finding after another, in the order of the hops; the stores are read while the topics are.
 
     Raises:
         NotFollowed: a hop has not let through within `patience_s` seconds what it held.
@@ -141,13 +146,15 @@ def audit(wanted: Settings, patience_s: float) -> Iterator[Finding]:
     yield of_ingestion(start)
     wait_for("outbox", lambda: left_in_outbox(wanted, start.last_row), patience_s)
     reader = topics.consumer(wanted.kafka_bootstrap)
+    given_up = threading.Event()
+    pool = ThreadPoolExecutor(1)
     try:
         fence = datetime.now(UTC)  # taken first: what was appended before it lies before these ends
         ends = asking(topic_ends, reader)
+        later = pool.submit(stored_then, wanted, lambda: asking(left_for, wanted, ends), patience_s, given_up)
         topic = asking(read_topics, reader, ends, start.outbox_id)
         yield from of_topic(start, topic)
-        wait_for("lanes", lambda: asking(left_for, wanted, ends), patience_s)
-        users = stored_users(wanted)
+        users = later.result()
         dead = asking(topic_ends, reader)
         letters = asking(
             read_topics, reader, {tp: end for tp, end in dead.items() if tp.topic == DEAD_LETTERS}, start.outbox_id
@@ -155,21 +162,38 @@ def audit(wanted: Settings, patience_s: float) -> Iterator[Finding]:
         yield of_poison(topic, letters)
         yield of_store(topic, users)
         yield asking(phantoms, reader, topic, users)
-        yield from of_sums(wanted, users, fence, lambda: is_quiet(reader, ends), patience_s)
+        yield from of_sums(wanted, users, fence, lambda: asking(is_quiet, reader, ends), patience_s)
     finally:
+        given_up.set()
         reader.close()
+        pool.shutdown()
     yield of_seed(wanted, start, topic, letters, users)
+
+
+def stored_then(
+    wanted: Settings, left: Callable[[], str], patience_s: float, given_up: threading.Event
+) -> dict[str, User]:
+    """
+    Every user in MongoDB, once both lanes have read all that must be there.
+
+    Raises:
+        NotFollowed: they have not in time.
+    """
+    wait_for("lanes", left, patience_s, given_up)
+    return stored_users(wanted)
 
 
 def of_ingestion(start: Fetched) -> Finding:
     c = start.counts
     users = c.duplicates + c.rejected + c.acknowledged + c.waiting
-    letters = c.acknowledged_dead + c.waiting_dead
+    letters, canaries = c.acknowledged_dead + c.waiting_dead, c.acknowledged_canaries + c.waiting_canaries
     differs = ""
     if users != c.fetched:
         differs = f"fetched {c.fetched:,} but known, set aside, acknowledged and waiting are {users:,}"
     elif letters != c.rejected:
         differs = f"set aside {c.rejected:,} but {letters:,} are acknowledged or wait"
+    elif canaries != c.canaries:
+        differs = f"{c.canaries:,} canaries but {canaries:,} are acknowledged or wait"
     counted = f"{c.fetched:,} fetched, {c.duplicates:,} known already, {c.rejected:,} set aside"
     return Finding("ingestion", counted, differs)
 
@@ -178,11 +202,13 @@ def of_topic(start: Fetched, topic: OnTopic) -> Iterator[Finding]:
     """Every row that the outbox held or had let go when the audit began must be on its topic now; later ones may be."""
     c = start.counts
     users, letters = c.acknowledged + c.waiting, c.acknowledged_dead + c.waiting_dead
+    canaries = c.acknowledged_canaries + c.waiting_canaries  # rows as users' are; not told apart by their headers
     twice = sum(n - 1 for n in topic.ids.values())
+    there = f"{len(topic.ids):,} users on the topic, {twice:,} copies"
     yield Finding(
         "topic",
-        f"{users:,} sent, {len(topic.ids):,} users on the topic, {twice:,} copies",
-        missing_rows(topic, users, topic.rows, start.last_row),
+        f"{users:,} sent, {there}, {topic.canaries:,} canaries of {canaries:,}",
+        missing_rows(topic, users + canaries, topic.rows, start.last_row),
     )
     yield Finding(
         "dead letters",
@@ -202,12 +228,12 @@ def of_poison(topic: OnTopic, letters: OnTopic) -> Finding:
     return Finding("poison", f"{len(topic.poison):,} on the topic", named("without a dead letter", missing))
 
 
-def of_store(topic: OnTopic, users: Mapping[str, Any]) -> Finding:
+def of_store(topic: OnTopic, users: Mapping[str, User]) -> Finding:
     missing = set(topic.ids) - set(users)
     return Finding("raw lane", f"{len(users):,} users in MongoDB", named("on the topic, not stored", missing))
 
 
-def phantoms(reader: KafkaConsumer, topic: OnTopic, users: Mapping[str, Any]) -> Finding:
+def phantoms(reader: KafkaConsumer, topic: OnTopic, users: Mapping[str, User]) -> Finding:
     """Users stored that were never on the topic; what came after the fence is looked up before it is called so."""
     unknown = set(users) - set(topic.ids) if topic.complete else set()
     ends = {tp: end for tp, end in topic_ends(reader).items() if tp.topic == USERS}
@@ -217,12 +243,15 @@ def phantoms(reader: KafkaConsumer, topic: OnTopic, users: Mapping[str, Any]) ->
 
 
 def is_quiet(reader: KafkaConsumer, ends: Mapping[TopicPartition, int]) -> bool:
-    """Whether no user was appended since the fence."""
-    return all(end == ends[tp] for tp, end in topic_ends(reader).items() if tp.topic == USERS)
+    """Whether no user was appended since the fence; canaries may have been."""
+    now = {tp: end for tp, end in topic_ends(reader).items() if tp.topic == USERS}
+    return sum(now[tp] - ends[tp] for tp in now) <= FEW and all(
+        is_canary(record.value) for record in topics.records(reader, ends, now)
+    )
 
 
 def of_sums(
-    wanted: Settings, users: Mapping[str, Any], fence: datetime, quiet: Callable[[], bool], patience_s: float
+    wanted: Settings, users: Mapping[str, User], fence: datetime, quiet: Callable[[], bool], patience_s: float
 ) -> Iterator[Finding]:
     """
     Minutes are compared one by one, the running one too if nothing was appended since the fence; totals, which may go
@@ -275,7 +304,7 @@ def of_total(
     return Finding(name, counted, "" if between(low, middle, high) else differing(middle, high))
 
 
-def of_seed(wanted: Settings, start: Fetched, topic: OnTopic, letters: OnTopic, users: Mapping[str, Any]) -> Finding:
+def of_seed(wanted: Settings, start: Fetched, topic: OnTopic, letters: OnTopic, users: Mapping[str, User]) -> Finding:
     if wanted.source_url != f"http://{wanted.host}:{wanted.simulator_port}/api/":
         return Finding("seed", "the source is not the simulator: who must exist is not known here")
     if wanted.users_days:
@@ -309,6 +338,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     asked = parser.parse_args(argv)
     logs.start("audit", level=40)
+    hops.hush()
     try:
         wanted = settings.read(Settings, settings.environ())
     except settings.WrongSetting as error:

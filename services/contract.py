@@ -17,7 +17,8 @@ USERS = "users.raw"
 DEAD_LETTERS = "users.dlq"
 VERSION = 1
 
-# Headers. Of every message that ingestion sends: `<outbox id>:<row>`, by which a row is known again on its topic.
+# Headers. Of every message that ingestion sends: `<outbox id>:<row>`, by which a row is known again on its topic, and
+# W3C's `traceparent` of the page it came with (`tracestate: vigie=journey` where the user's whole way is traced).
 ROW = "vigie.row"
 # Of a dead letter: why, where it was set aside (`ingest` or `raw`), and what it was there: a Fetch as JSON, or
 # `topic:partition:offset`. Its value is the original bytes without the secrets, up to MAX_DEAD_LETTER_BYTES; its key is
@@ -110,11 +111,12 @@ class Fetch(Part, frozen=True):
     fetched_at: Aware
 
 
-class UserEvent(msgspec.Struct, frozen=True, kw_only=True):
+class UserEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
     One user as published on users.raw: JSON, keyed by `user_id`, without a secret.
 
-    `fetched_at` is the ingress's clock (UTC) at the end of the API call; `age` is the source's, in years.
+    `fetched_at` is the ingress's clock (UTC) at the end of the API call; `age` is the source's, in years. A `canary` is
+    nobody: it goes every hop's way, is kept apart in both stores, and is counted nowhere among the users.
     """
 
     v: Literal[1]
@@ -133,6 +135,7 @@ class UserEvent(msgspec.Struct, frozen=True, kw_only=True):
     id_name: Text  # the document's kind ("INSEE"), never its value
     picture: Picture
     nat: Nation
+    canary: bool = False
 
 
 class _Version(msgspec.Struct):

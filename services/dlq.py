@@ -88,7 +88,7 @@ def read(reader: KafkaConsumer, reason: str = "") -> Iterator[Letter]:
 
 def _all(reader: KafkaConsumer, topic: str) -> Iterator[ConsumerRecord]:
     places = topics.partitions(reader, topic)
-    return topics.records(reader, reader.beginning_offsets(places), reader.end_offsets(places))
+    return topics.records(reader, topics.begins(reader, places), topics.ends(reader, places))
 
 
 def event(letter: Letter, max_bytes: int) -> UserEvent:

@@ -8,15 +8,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import NamedTuple
 
 from cassandra.cluster import Session
 from kafka import KafkaConsumer, TopicPartition
 
 from services import hops, topics
 from services.contract import DEAD_LETTERS, INGEST, ORIGIN, ROW, STAGE, USERS, PoisonMessage, decode
-from services.ingest import outbox_path
-from services.outbox import Counts, read_counts
+from services.outbox import Counts, outbox_path, read_counts
 from spark.contract import (
     AGE,
     AGE_BAND,
@@ -72,7 +71,8 @@ class OnTopic:
 
     ends: dict[TopicPartition, int]
     complete: bool  # nothing was forgotten yet: the topic still begins at 0
-    ids: Counter[str] = field(default_factory=Counter)
+    ids: Counter[str] = field(default_factory=Counter)  # of users: canaries are none, and are counted beside them
+    canaries: int = 0
     poison: set[str] = field(default_factory=set)
     rows: set[int] = field(default_factory=set)
     dead_rows: set[int] = field(default_factory=set)
@@ -107,22 +107,21 @@ def left_in_outbox(wanted: Settings, up_to: int) -> str:
 
 def left_for(wanted: Settings, ends: Mapping[TopicPartition, int]) -> str:
     behind = []
-    for lane, group in GROUPS.items():
-        read = hops.committed(wanted.kafka_bootstrap, lane)
+    for lane, read in hops.committed(wanted.kafka_bootstrap).items():
         n = sum(max(0, end - read.get(tp, 0)) for tp, end in ends.items() if tp.topic == USERS)
         if n:
-            behind.append(f"the {lane} lane ({group}) is {n:,} messages behind")
+            behind.append(f"the {lane} lane ({GROUPS[lane]}) is {n:,} messages behind")
     return "; ".join(behind)
 
 
 def topic_ends(reader: KafkaConsumer) -> dict[TopicPartition, int]:
     both = [*topics.partitions(reader, USERS), *topics.partitions(reader, DEAD_LETTERS)]
-    return dict(reader.end_offsets(both))
+    return dict(topics.ends(reader, both))
 
 
 def read_topics(reader: KafkaConsumer, ends: dict[TopicPartition, int], outbox_id: str) -> OnTopic:
     """Read both topics from their first record to the fence."""
-    begins = reader.beginning_offsets(list(ends))
+    begins = topics.begins(reader, list(ends))
     found = OnTopic(ends, complete=not any(begins.values()))
     for record in topics.records(reader, begins, ends):
         headers = dict(record.headers)
@@ -137,7 +136,11 @@ def read_topics(reader: KafkaConsumer, ends: dict[TopicPartition, int], outbox_i
                 found.dead_origins.add(headers.get(ORIGIN, b"").decode(errors="replace"))
             continue
         try:
-            found.ids[decode(record.value).user_id] += 1
+            event = decode(record.value)
+            if event.canary:
+                found.canaries += 1
+            else:
+                found.ids[event.user_id] += 1
         except PoisonMessage:
             found.poison.add(f"{record.topic}:{record.partition}:{record.offset}")
         if ours is not None:
@@ -145,34 +148,58 @@ def read_topics(reader: KafkaConsumer, ends: dict[TopicPartition, int], outbox_i
     return found
 
 
-def stored_users(wanted: Settings) -> dict[str, dict[str, Any]]:
+def is_canary(value: bytes | None) -> bool:
+    try:
+        return decode(value).canary
+    except PoisonMessage:
+        return False
+
+
+class User(NamedTuple):
+    """What is summed of a stored user."""
+
+    appended_at: datetime
+    country: str
+    gender: str
+    age: int
+    nationality: str
+
+
+def stored_users(wanted: Settings) -> dict[str, User]:
     """Every document of MongoDB, by id, with what is summed of it."""
-    shown = {"appended_at": 1, "gender": 1, "nat": 1, "location.country": 1, "dob.age": 1, "source": 1}
+    shown = {"appended_at": 1, "gender": 1, "nat": 1, "location.country": 1, "dob.age": 1}
     with hops.mongo(wanted.mongo_uri) as client:
-        return {one["_id"]: one for one in client[DATABASE][COLLECTION].find({}, shown)}
+        return {
+            one["_id"]: User(
+                one["appended_at"], one["location"]["country"], one["gender"], one["dob"]["age"], one["nat"]
+            )
+            for one in client[DATABASE][COLLECTION].find({}, shown)
+        }
 
 
-def of_user(user: Mapping[str, Any]) -> dict[str, str]:
+def of_user(user: User) -> dict[str, str]:
     """The value of a user in every dimension."""
-    age = user["dob"]["age"]
     return {
         EVERYONE: EVERYONE,
-        COUNTRY: user["location"]["country"],
-        GENDER: user["gender"],
-        AGE: str(age // AGE_BAND * AGE_BAND),
-        NATIONALITY: user["nat"],
+        COUNTRY: user.country,
+        GENDER: user.gender,
+        AGE: str(user.age // AGE_BAND * AGE_BAND),
+        NATIONALITY: user.nationality,
     }
 
 
-def expected_sums(users: Iterable[Mapping[str, Any]], before: datetime) -> dict[tuple[datetime, Key], Sums]:
+def expected_sums(users: Iterable[User], before: datetime) -> dict[tuple[datetime, Key], Sums]:
     """What Cassandra must hold for every minute before `before`, summed from the documents."""
-    sums: dict[tuple[datetime, Key], Sums] = defaultdict(lambda: (0, 0))
+    alike: Counter[User] = Counter()
     for user in users:
-        minute = user["appended_at"].astimezone(UTC).replace(second=0, microsecond=0)
+        minute = user.appended_at.replace(second=0, microsecond=0)
         if minute < before:
-            for key in of_user(user).items():
-                n, age = sums[minute, key]
-                sums[minute, key] = (n + 1, age + user["dob"]["age"])
+            alike[user._replace(appended_at=minute)] += 1
+    sums: dict[tuple[datetime, Key], Sums] = defaultdict(lambda: (0, 0))
+    for user, n in alike.items():
+        for key in of_user(user).items():
+            had, age = sums[user.appended_at, key]
+            sums[user.appended_at, key] = (had + n, age + n * user.age)
     return dict(sums)
 
 

@@ -5,6 +5,7 @@ What each hop of the pipeline has counted: one row from the source to the stores
 """
 
 import argparse
+import logging
 import sqlite3
 import sys
 from collections.abc import Callable, Mapping
@@ -22,20 +23,27 @@ from cassandra.policies import RoundRobinPolicy
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.errors import KafkaError
 from pymongo import MongoClient
-from pymongo.errors import PyMongoError
+from pymongo.database import Database
+from pymongo.errors import OperationFailure, PyMongoError
 
 from observability import logs, settings
 from services import topics
 from services.contract import DEAD_LETTERS, USERS
-from services.ingest import outbox_path
-from services.outbox import read_counts
+from services.outbox import outbox_path, read_counts
 from spark.contract import ALL_TIME, DATABASE, EVERYONE, GROUPS, KEYSPACE, NEWEST_USERS, RAW, STATS
 from spark.contract import USERS as COLLECTION
+
+NO_SUCH_COLLECTION = 26  # MongoDB's NamespaceNotFound
 
 
 @dataclass(frozen=True)
 class Hops:
-    """Counts of users (`on_topic`, `read_*`: of messages) since the system was first started; seconds for the age."""
+    """
+    Counts since the system was first started; seconds for the age.
+
+    They are counts of users, but `outbox`, `on_topic`, `dead_letters` and `read_*`, which are of messages: canaries are
+    among those.
+    """
 
     fetched: int | None = None
     duplicates: int | None = None
@@ -55,9 +63,9 @@ MEANING = {
     "fetched": "users that the source sent",
     "duplicates": "of them known already, dropped at the door",
     "rejected": "of them malformed, set aside",
-    "outbox": "waiting on disk for the brokers",
+    "outbox": "messages that wait on disk for the brokers",
     "acknowledged": "users that the brokers have acknowledged",
-    "on_topic": f"messages on {USERS}",
+    "on_topic": f"messages on {USERS}: users, copies, canaries, poison",
     "dead_letters": f"messages on {DEAD_LETTERS}",
     "read_raw": "messages read by the raw lane",
     "read_stats": "messages read by the stats lane",
@@ -85,7 +93,7 @@ def of_outbox(wanted: Settings) -> Hops:
         fetched=counts.fetched,
         duplicates=counts.duplicates,
         rejected=counts.rejected,
-        outbox=counts.waiting + counts.waiting_dead,
+        outbox=counts.waiting + counts.waiting_dead + counts.waiting_canaries,
         acknowledged=counts.acknowledged,
     )
 
@@ -95,10 +103,10 @@ def of_kafka(wanted: Settings) -> Hops:
     try:
         places = {topic: topics.partitions(reader, topic) for topic in (USERS, DEAD_LETTERS)}
         both = [tp for found in places.values() for tp in found]
-        ends, begins = reader.end_offsets(both), reader.beginning_offsets(both)
+        ends, begins = topics.ends(reader, both), topics.begins(reader, both)
     finally:
         reader.close()
-    read = {lane: committed(wanted.kafka_bootstrap, lane) for lane in (RAW, STATS)}
+    read = committed(wanted.kafka_bootstrap)
     return Hops(
         on_topic=sum(ends[tp] for tp in places[USERS]),
         dead_letters=sum(ends[tp] - begins[tp] for tp in places[DEAD_LETTERS]),
@@ -107,16 +115,22 @@ def of_kafka(wanted: Settings) -> Hops:
     )
 
 
-def committed(bootstrap: str, lane: str) -> dict[TopicPartition, int]:
-    """How far a lane has read each partition of users.raw, as it has told its consumer group."""
-    admin = KafkaAdminClient(
-        bootstrap_servers=bootstrap.split(","), request_timeout_ms=5_000, bootstrap_timeout_ms=5_000
+def committed(bootstrap: str) -> dict[str, dict[TopicPartition, int]]:
+    """How far each lane has read each partition of users.raw, as it has told its consumer group."""
+    admin = topics.opened(
+        KafkaAdminClient,
+        bootstrap_servers=bootstrap.split(","),
+        request_timeout_ms=5_000,
+        bootstrap_timeout_ms=5_000,
     )
     try:
-        found = admin.list_group_offsets({GROUPS[lane]: None})
+        found = admin.list_group_offsets(dict.fromkeys(GROUPS.values()))
     finally:
         admin.close()
-    return {tp: one.offset for tp, one in found.get(GROUPS[lane], {}).items() if tp.topic == USERS}
+    return {
+        lane: {tp: one.offset for tp, one in found.get(group, {}).items() if tp.topic == USERS}
+        for lane, group in GROUPS.items()
+    }
 
 
 def of_mongo(wanted: Settings) -> Hops:
@@ -124,20 +138,34 @@ def of_mongo(wanted: Settings) -> Hops:
         database = client[DATABASE]
         times = [user["fetched_at"] for shown in database[NEWEST_USERS].find() for user in shown["users"]]
         age_s = (datetime.now(UTC) - max(times)).total_seconds() if times else None
-        counted = list(database[COLLECTION].aggregate([{"$collStats": {"count": {}}}]))  # the one count without a scan
-        return Hops(stored=sum(part["count"] for part in counted), newest_age_s=age_s)
+        return Hops(stored=documents(database), newest_age_s=age_s)
+
+
+def documents(database: Database[dict[str, Any]]) -> int:
+    """How many users MongoDB has: from the collection's statistics, the one count without reading every document."""
+    try:
+        return sum(part["count"] for part in database[COLLECTION].aggregate([{"$collStats": {"count": {}}}]))
+    except OperationFailure as error:
+        if error.code == NO_SUCH_COLLECTION:
+            return 0
+        raise
 
 
 def of_cassandra(wanted: Settings) -> Hops:
     session = cassandra(wanted)
     try:
-        row = session.execute(
-            f"SELECT users FROM {KEYSPACE}.totals WHERE period=%s AND dimension=%s AND value=%s",
-            (ALL_TIME, EVERYONE, EVERYONE),
-        ).one()
+        return Hops(summed=all_time(session))
     finally:
         session.cluster.shutdown()
-    return Hops(summed=row.users if row else 0)
+
+
+def all_time(session: Session) -> int:
+    """How many users Cassandra has summed."""
+    row = session.execute(
+        f"SELECT users FROM {KEYSPACE}.totals WHERE period=%s AND dimension=%s AND value=%s",
+        (ALL_TIME, EVERYONE, EVERYONE),
+    ).one()
+    return row.users if row else 0
 
 
 SILENT = (sqlite3.Error, KafkaError, topics.TopicUnreadable, PyMongoError, NoHostAvailable, DriverException, OSError)
@@ -161,6 +189,12 @@ def ask(wanted: Settings) -> tuple[Hops, dict[str, str]]:
     return said, silent
 
 
+def hush() -> None:
+    """Let the clients' own loggers be still: whoever asks says what does not answer."""
+    for library in ("kafka", "cassandra", "pymongo"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
+
+
 def read_only(path: Path) -> closing[sqlite3.Connection]:
     """
     Open an outbox for a look; it is closed by the end of the `with`.
@@ -171,24 +205,36 @@ def read_only(path: Path) -> closing[sqlite3.Connection]:
     return closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5))
 
 
-def mongo(uri: str) -> MongoClient[dict[str, Any]]:
-    return MongoClient(uri, serverSelectionTimeoutMS=3_000, socketTimeoutMS=60_000, tz_aware=True)
+def mongo(uri: str, patience_s: float = 60) -> MongoClient[dict[str, Any]]:
+    return MongoClient(
+        uri,
+        serverSelectionTimeoutMS=3_000,
+        connectTimeoutMS=3_000,
+        socketTimeoutMS=int(patience_s * 1000),
+        tz_aware=True,
+    )
 
 
-def cassandra(wanted: Settings) -> Session:
+def cassandra(wanted: Settings, patience_s: float = 10, consistency: str = "ONE") -> Session:
     """
-    Open a session for a look, at the consistency level ONE; close it with `session.cluster.shutdown()`.
+    Open a session for a look; close it with `session.cluster.shutdown()`.
 
     Raises:
         NoHostAvailable: no node answers.
     """
-    profile = ExecutionProfile(RoundRobinPolicy(), consistency_level=ConsistencyLevel.ONE)
+    profile = ExecutionProfile(
+        RoundRobinPolicy(),
+        consistency_level=ConsistencyLevel.name_to_value[consistency],
+        request_timeout=patience_s,
+    )
     cluster = Cluster(
         wanted.cassandra_hosts.split(","),
         port=wanted.cassandra_port,
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
         connect_timeout=3,
         protocol_version=5,
+        schema_metadata_enabled=False,
+        token_metadata_enabled=False,
     )
     try:
         return cluster.connect()
@@ -212,6 +258,7 @@ def main(argv: list[str] | None = None, env: Mapping[str, str] | None = None) ->
     parser.add_argument("--json", action="store_true", help="print one line of JSON instead of the table")
     asked = parser.parse_args(argv)
     logs.start("hops", level=40)
+    hush()
     try:
         wanted = settings.read(Settings, env or settings.environ())
     except settings.WrongSetting as error:

@@ -1,27 +1,46 @@
-"""Fetch pages from the source into the outbox, and the outbox into Kafka, until told to stop."""
+"""
+Fetch pages from the source into the outbox, and the outbox into Kafka, until told to stop.
+
+A page is one trace, from the call to its commit; a sampled user's (a journey's) goes on to the stores.
+"""
 
 import argparse
 import signal
 import sys
 import threading
 import time
+import zlib
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta
+from opentelemetry.trace import Span
 
-from observability import lock, logs, settings
-from services import records
-from services.contract import Source
-from services.outbox import Outbox, OutboxFull, open_outbox
+from observability import lock, logs, metrics, names, settings, telemetry, tracing
+from services import canary, records
+from services.contract import DEAD_LETTERS, USERS, Source
+from services.outbox import Outbox, OutboxFull, open_outbox, outbox_path
 from services.publisher import Publisher
-from services.source import MAX_PAGE, Budget, Client, Cursor, SourceError, Timeouts, generation_of
+from services.source import (
+    MAX_PAGE,
+    UNLIMITED,
+    Budget,
+    Client,
+    Cursor,
+    SourceError,
+    Timeouts,
+    generation_of,
+    of_source,
+)
 
 log = logs.Log(__name__)
 
-DRAIN_S = 8.0  # after SIGTERM, for what is in the outbox; what is not out by then waits on disk for the next start
+DRAIN_S = 7.0  # after SIGTERM, for what is in the outbox; what is not out by then waits on disk for the next start
+HALT_S, SPANS_S = 1.5, 1.0  # then for the publisher's end, and for the spans that still wait
 REPEATS = 5  # how often a page that brings nobody new is asked for again before it is believed
 
 Positive = Annotated[float, Meta(gt=0)]
@@ -46,24 +65,33 @@ class Settings:
     outbox_max_mb: Annotated[int, Meta(ge=1)]
     outbox_seen_users: Annotated[int, Meta(ge=0)]
     max_record_bytes: Annotated[int, Meta(ge=4096, le=900_000)]
+    trace_share: Annotated[float, Meta(ge=0, le=1)]
+    canary_s: Annotated[float, Meta(ge=0)]
     bootstrap: str = field(metadata={"key": "VIGIE_KAFKA_BOOTSTRAP"})
 
 
+INSERT = {"db.system.name": "sqlite", "db.operation.name": "INSERT"}
+
+
 class Fetcher:
-    """Fetches one page after another at the wanted rate."""
+    """Fetches one page after another at the wanted rate; each is a trace."""
 
     def __init__(self, wanted: Settings, outbox: Outbox, client: Client, stopping: threading.Event) -> None:
         self.wanted, self.outbox, self.client, self.stopping = wanted, outbox, client, stopping
-        self.seed = outbox.seed(wanted.seed)
         self.repeats = 0
+        self.paused = metrics.gauge(names.SOURCE_PAUSED).labels("outbox_full")
+        self.last_page, self.done = metrics.gauge(names.SOURCE_LAST_PAGE), metrics.gauge(names.SOURCE_DONE)
+        self.last_page.set(max((at for at, _ in outbox.calls(since=0)), default=0))
+        self.rejections = {kind: metrics.counter(names.REJECTIONS).labels(kind) for kind in records.KINDS}
 
     def run(self) -> None:
         """Fetch until `stopping`, or until VIGIE_PAGES pages are kept; then wait for `stopping`."""
-        due = time.monotonic()
+        seed, due = self.outbox.seed(self.wanted.seed), time.monotonic()
         while not self.stopping.is_set():
-            cursor = next_cursor(self.outbox, self.seed, self.wanted)
+            cursor = next_cursor(self.outbox, seed, self.wanted)
+            self.done.set(cursor is None)
             if cursor is None:
-                log.info("every page that was asked for is fetched", pages=self.wanted.pages, seed=self.seed)
+                log.info("every page that was asked for is fetched", pages=self.wanted.pages, seed=seed)
                 self.stopping.wait()
                 return
             if not self._page(cursor):
@@ -75,24 +103,45 @@ class Fetcher:
 
     def _page(self, cursor: Cursor) -> bool:
         """Fetch and keep one page; False if it has to be asked for again."""
-        try:
-            found = self.client.page(cursor)
-        except SourceError as error:
-            if not self.stopping.is_set():
-                log.warning("no page", page=cursor.page, reason=f"{type(error).__name__}: {error}")
+        self.client.wait_for_budget(cursor.page_size)
+        if self.stopping.is_set():
             return False
+        with tracing.span(names.PAGE, {"vigie.page": cursor.page}) as page:
+            try:
+                return self._keep(cursor, self.client.page(cursor), page)
+            except SourceError as error:
+                tracing.failed(page, error)
+                if not self.stopping.is_set():
+                    log.warning("no page", page=cursor.page, reason=f"{type(error).__name__}: {error}")
+            except OutboxFull as error:
+                tracing.failed(page, error)
+                self.paused.set(1)
+                log.warning("fetching pauses: no room in the outbox", reason=str(error))
+            return False
+
+    def _keep(self, cursor: Cursor, found: list[bytes], page: Span) -> bool:
+        """Keep what a page brought; False if it is to be asked for again, because it brings nobody new."""
         source = Source(cursor.seed, cursor.page, cursor.page_size)
         users, rejected = records.sort(found, source, datetime.now(UTC), self.wanted.max_record_bytes)
         if not rejected and self.repeats < REPEATS and self.outbox.only_known(users):
             self.repeats += 1
+            page.set_attribute("vigie.known", len(users))
             log.warning("a page of known users: asking again", page=cursor.page, time=self.repeats)
             return False
-        try:
-            kept = self.outbox.keep(cursor, users, rejected)
-        except OutboxFull as error:
-            log.warning("fetching pauses: no room in the outbox", reason=str(error))
-            return False
+        trace = tracing.traceparent(tracing.current())
+        share = self.wanted.trace_share if trace else 0.0
+        journeys = {one.user_id for one in users if is_journey(one.user_id, share)}
+        if journeys:
+            page.set_attribute("vigie.journey", "true")
+        with tracing.span(names.KEEP, INSERT | {"db.operation.batch.size": len(users) + len(rejected)}):
+            kept = self.outbox.keep(cursor, users, rejected, trace, journeys)
+        brought = {"vigie.users": kept, "vigie.known": len(users) - kept, "vigie.rejected": len(rejected)}
+        page.set_attributes(brought)
         self.repeats = 0
+        self.paused.set(0)
+        self.last_page.set_to_current_time()
+        for kind, n in Counter(one.kind for one in rejected).items():
+            self.rejections[kind].inc(n)
         log.info("page kept", page=cursor.page, users=kept, known=len(users) - kept, rejected=len(rejected))
         for one in rejected:
             log.warning("user set aside", page=cursor.page, reason=one.reason)
@@ -111,8 +160,25 @@ def next_cursor(outbox: Outbox, seed: str, wanted: Settings) -> Cursor | None:
     return None
 
 
-def outbox_path(state: Path) -> Path:
-    return state / "data" / "ingest" / "outbox.sqlite"
+def is_journey(user_id: str, share: float) -> bool:
+    """Whether the user is one of the share (0 to 1) whose whole way is traced: the same users, whenever they come."""
+    return zlib.crc32(user_id.encode()) < share * 2**32
+
+
+def of_outbox(outbox: Outbox) -> Iterator[metrics.Sample]:
+    """What is read of the outbox at every scrape; its counters are as old as its file."""
+    counts = outbox.counts()
+    users, letters = {"topic": USERS}, {"topic": DEAD_LETTERS}
+    yield names.USERS_FETCHED, {}, counts.fetched
+    yield names.USERS_KNOWN, {}, counts.duplicates
+    yield names.USERS_REJECTED, {}, counts.rejected
+    yield names.USERS_ACKNOWLEDGED, users, counts.acknowledged
+    yield names.USERS_ACKNOWLEDGED, letters, counts.acknowledged_dead
+    yield names.OUTBOX_ROWS, users, counts.waiting + counts.waiting_canaries
+    yield names.OUTBOX_ROWS, letters, counts.waiting_dead
+    yield names.OUTBOX_BYTES, {}, outbox.bytes_waiting()
+    yield names.OUTBOX_MAX_BYTES, {}, outbox.max_bytes
+    yield names.OUTBOX_AGE, {}, outbox.oldest_age_s()
 
 
 def run(wanted: Settings, stopping: threading.Event) -> int:
@@ -120,9 +186,13 @@ def run(wanted: Settings, stopping: threading.Event) -> int:
     path = outbox_path(wanted.state)
     outbox = open_outbox(path, wanted.outbox_max_mb * 2**20, wanted.outbox_seen_users)
     outbox.seed(wanted.seed)
-    budget_users = wanted.budget_users or sys.maxsize
+    metrics.read_at_scrape(lambda: of_outbox(outbox))
+    budget_users = wanted.budget_users or UNLIMITED
     budget = Budget(budget_users, wanted.budget_window_s, outbox.calls(time.time() - wanted.budget_window_s))
     timeouts = Timeouts(wanted.connect_timeout_s, wanted.read_timeout_s, wanted.call_timeout_s)
+    client = Client(wanted.source_url, timeouts, budget, stopping)
+    metrics.read_at_scrape(lambda: of_source(client))
+    fetcher = Fetcher(wanted, outbox, client, stopping)
     halting, broken = threading.Event(), threading.Event()
     publisher = Publisher(outbox, wanted.bootstrap, halting)
 
@@ -138,26 +208,32 @@ def run(wanted: Settings, stopping: threading.Event) -> int:
 
     thread = threading.Thread(target=publish, name="publisher", daemon=True)
     thread.start()
+    if wanted.canary_s:
+        threading.Thread(
+            target=canary.run, args=(outbox, wanted.canary_s, stopping), name="canary", daemon=True
+        ).start()
     if outbox.is_new():
         log.info("a new outbox: looking first at what the topics hold", outbox=str(path))
         publisher.looked_back.wait()
     if not stopping.is_set():
-        Fetcher(wanted, outbox, Client(wanted.source_url, timeouts, budget, stopping), stopping).run()
+        fetcher.run()
     ends = time.monotonic() + DRAIN_S
     while thread.is_alive() and outbox.waiting(after=0, most=1) and time.monotonic() < ends:
         time.sleep(0.05)
     halting.set()
-    thread.join(timeout=2)
+    thread.join(timeout=HALT_S)
     counts = outbox.counts()
-    log.info("stopped", waiting=counts.waiting + counts.waiting_dead, acknowledged=counts.acknowledged)
+    waiting = counts.waiting + counts.waiting_dead + counts.waiting_canaries
+    log.info("stopped", waiting=waiting, acknowledged=counts.acknowledged)
     return 1 if broken.is_set() else 0
 
 
 def main(argv: list[str] | None = None) -> int:
     argparse.ArgumentParser(prog="python -m services.ingest", description=__doc__).parse_args(argv)
-    logs.start("ingest")
     try:
-        wanted = settings.read(Settings, settings.environ())
+        env = settings.environ()
+        wanted = settings.read(Settings, env)
+        telemetry.start("ingest", env)
     except settings.WrongSetting as error:
         print(error, file=sys.stderr)
         return 2
@@ -172,6 +248,8 @@ def main(argv: list[str] | None = None) -> int:
     except (lock.Held, OutboxFull) as error:
         log.error("ingestion cannot start", reason=str(error))
         return 1
+    finally:
+        tracing.stop(SPANS_S)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +26,15 @@ from services.source import Cursor
 
 log = Log(__name__)
 
-FORMAT = 1
+FORMAT = 2
 SCHEMA = """
 CREATE TABLE identity(id TEXT NOT NULL);
 CREATE TABLE outbox(
     seq INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, key BLOB, value BLOB NOT NULL,
-    reason TEXT, fetch BLOB
+    reason TEXT, fetch BLOB, trace TEXT NOT NULL DEFAULT '', journey INTEGER NOT NULL DEFAULT 0,
+    canary INTEGER NOT NULL DEFAULT 0, kept_at REAL
 );
+CREATE INDEX outbox_by_kind ON outbox(topic, canary);
 CREATE TABLE seen(seq INTEGER PRIMARY KEY AUTOINCREMENT, user_id BLOB NOT NULL UNIQUE);
 CREATE TABLE cursors(
     seed TEXT, page_size INTEGER, nationalities TEXT, page INTEGER NOT NULL, PRIMARY KEY(seed, page_size, nationalities)
@@ -43,7 +45,22 @@ CREATE TABLE positions(topic TEXT, partition INTEGER, offset INTEGER NOT NULL, P
 CREATE TABLE counts(name TEXT PRIMARY KEY, n INTEGER NOT NULL);
 INSERT INTO counts
     VALUES ('fetched', 0), ('duplicates', 0), ('rejected', 0), ('acknowledged', 0), ('acknowledged_dead', 0);
+INSERT INTO counts VALUES ('canaries', 0), ('acknowledged_canaries', 0), ('before', 0), ('before_dead', 0);
 """
+FROM_1 = """
+ALTER TABLE outbox ADD COLUMN trace TEXT NOT NULL DEFAULT '';
+ALTER TABLE outbox ADD COLUMN journey INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE outbox ADD COLUMN canary INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE outbox ADD COLUMN kept_at REAL;
+CREATE INDEX outbox_by_kind ON outbox(topic, canary);
+INSERT INTO counts VALUES ('canaries', 0), ('acknowledged_canaries', 0), ('before', 0), ('before_dead', 0);
+"""
+COUNT = """
+SELECT name, n FROM counts
+UNION ALL SELECT 'waiting', count(*) FROM outbox
+UNION ALL SELECT 'waiting_dead', count(*) FROM outbox WHERE topic=?
+UNION ALL SELECT 'waiting_canaries', count(*) FROM outbox WHERE topic=? AND canary=1
+"""  # one statement, so one moment; all by the index, whose size alone tells how many rows there are
 
 
 class OutboxError(Exception):
@@ -60,7 +77,11 @@ class OutboxDamaged(OutboxError):
 
 @dataclass(frozen=True)
 class Row:
-    """One message waiting for its acknowledgement; `reason` and `fetch` (JSON) are a dead letter's."""
+    """
+    One message waiting for its acknowledgement; `reason` and `fetch` (JSON) are a dead letter's.
+
+    `trace` is the `traceparent` of the page it came with, empty where none was made; a `journey` is traced all the way.
+    """
 
     seq: int
     topic: str
@@ -68,6 +89,8 @@ class Row:
     value: bytes
     reason: str | None
     fetch: bytes | None
+    trace: str = ""
+    journey: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,7 +105,12 @@ class Acknowledged:
 
 @dataclass(frozen=True)
 class Counts:
-    """Since the outbox was made: fetched = duplicates + rejected + the users that wait or are acknowledged."""
+    """
+    Since the outbox was made: fetched = duplicates + rejected + the users that wait or are acknowledged.
+
+    Canaries are no users: canaries = acknowledged_canaries + waiting_canaries. `before` and `before_dead` are the
+    messages of earlier outboxes (canaries too) that the topics held when this one began.
+    """
 
     fetched: int
     duplicates: int
@@ -91,6 +119,11 @@ class Counts:
     acknowledged_dead: int
     waiting: int
     waiting_dead: int
+    canaries: int = 0
+    acknowledged_canaries: int = 0
+    waiting_canaries: int = 0
+    before: int = 0
+    before_dead: int = 0
 
 
 class Outbox:
@@ -106,6 +139,7 @@ class Outbox:
         """
         self.path, self.max_bytes, self.seen_users = path, max_bytes, seen_users
         self._lock = threading.RLock()
+        self._opened_at = time.time()
         path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
         try:
@@ -115,6 +149,7 @@ class Outbox:
                 if not self._db.execute("PRAGMA user_version").fetchone()[0] and self._is_blank():
                     self._make()
             self._check()
+            self._migrate()
             self.id: str = self._db.execute("SELECT id FROM identity").fetchone()[0]
             self._bytes: int = self._db.execute("SELECT coalesce(sum(length(value)), 0) FROM outbox").fetchone()[0]
         except sqlite3.DatabaseError as error:
@@ -130,15 +165,25 @@ class Outbox:
         return not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
 
     def _make(self) -> None:
-        for statement in filter(str.strip, SCHEMA.split(";\n")):
-            self._db.execute(statement)
+        self._do(SCHEMA)
         self._db.execute("INSERT INTO identity VALUES (?)", (str(uuid.uuid4()),))
+
+    def _migrate(self) -> None:
+        """Bring a file of format 1 to this one, whole or not at all; its rows stay as they are."""
+        with self._transaction() as db:
+            if db.execute("PRAGMA user_version").fetchone()[0] == 1:
+                self._do(FROM_1)
+
+    def _do(self, script: str) -> None:
+        for statement in filter(str.strip, script.split(";\n")):
+            self._db.execute(statement)
         self._db.execute(f"PRAGMA user_version={FORMAT}")
 
     def _check(self) -> None:
         found = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if found != FORMAT:
-            raise OutboxDamaged(f"{self.path}: format {found}; this version reads {FORMAT}")
+        if found not in (1, FORMAT):
+            raise OutboxDamaged(f"{self.path}: format {found}; this version reads {FORMAT} and 1")
+        self._db.execute("SELECT seq, topic, key, value, reason, fetch FROM outbox LIMIT 0")
         result = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if result != "ok":
             raise OutboxDamaged(f"{self.path}: {result}")
@@ -194,48 +239,97 @@ class Outbox:
                 for user in users
             )
 
-    def keep(self, cursor: Cursor, users: Sequence[UserEvent], rejected: Sequence[Rejected]) -> int:
+    def keep(
+        self,
+        cursor: Cursor,
+        users: Sequence[UserEvent],
+        rejected: Sequence[Rejected],
+        trace: str = "",
+        journeys: Collection[str] = (),
+    ) -> int:
         """
         Commit a page and move its cursor, at once or not at all; return how many of its users were not met before.
+
+        `trace` is the page's `traceparent`, `journeys` the ids of its users whose whole way is traced.
 
         Raises:
             OutboxFull: the bound is reached, or the disk is full; nothing has changed, the same page may be kept later.
         """
         values = [encode(user) for user in users]
         size = sum(map(len, values)) + sum(len(letter.original) for letter in rejected)
-        if self._bytes + size > self.max_bytes:
-            raise OutboxFull(f"{self._bytes:,} of {self.max_bytes:,} bytes wait for the brokers (VIGIE_OUTBOX_MAX_MB)")
-        with self._transaction() as db:
-            kept = 0
+        with self._room(size), self._transaction() as db:
+            kept, now, n = 0, time.time(), len(users) + len(rejected)
             for user, value in zip(users, values, strict=True):
                 if db.execute("INSERT OR IGNORE INTO seen(user_id) VALUES (?)", (_short(user.user_id),)).rowcount:
                     db.execute(
-                        "INSERT INTO outbox(topic, key, value) VALUES (?,?,?)", (USERS, user.user_id.encode(), value)
+                        "INSERT INTO outbox(topic, key, value, trace, journey, kept_at) VALUES (?,?,?,?,?,?)",
+                        (USERS, user.user_id.encode(), value, trace, user.user_id in journeys, now),
                     )
                     kept += 1
                 else:
-                    size -= len(value)
+                    self._bytes -= len(value)
             db.executemany(
-                "INSERT INTO outbox(topic, key, value, reason, fetch) VALUES (?,?,?,?,?)",
-                [letter(one) for one in rejected],
+                "INSERT INTO outbox(topic, key, value, reason, fetch, trace, kept_at) VALUES (?,?,?,?,?,?,?)",
+                [(*letter(one), trace, now) for one in rejected],
             )
             db.execute("DELETE FROM seen WHERE seq <= (SELECT max(seq) FROM seen) - ?", (self.seen_users,))
             self._advance(db, cursor, cursor.page + 1)
-            now, n = time.time(), len(users) + len(rejected)
             db.execute("INSERT INTO calls VALUES (?,?)", (now, n))
             db.execute("DELETE FROM calls WHERE at < ?", (now - 3600,))
             self._count(db, fetched=n, duplicates=len(users) - kept, rejected=len(rejected))
-        self._bytes += size
         return kept
+
+    def keep_canary(self, event: UserEvent, trace: str = "") -> None:
+        """
+        Commit one canary for users.raw; it is no user: neither remembered as met nor counted among them.
+
+        Raises:
+            OutboxFull: as of `keep`.
+        """
+        value = encode(event)
+        with self._room(len(value)), self._transaction() as db:
+            db.execute(
+                "INSERT INTO outbox(topic, key, value, trace, journey, canary, kept_at) VALUES (?,?,?,?,?,1,?)",
+                (USERS, event.user_id.encode(), value, trace, bool(trace), time.time()),
+            )
+            self._count(db, canaries=1)
+
+    @contextmanager
+    def _room(self, size: int) -> Iterator[None]:
+        """Take so many bytes of the bound for what the `with` keeps; they are given back if it keeps nothing."""
+        with self._lock:
+            before = self._bytes
+            if before + size > self.max_bytes:
+                raise OutboxFull(f"{before:,} of {self.max_bytes:,} bytes wait for the brokers (VIGIE_OUTBOX_MAX_MB)")
+            self._bytes += size
+            try:
+                yield
+            except BaseException:
+                self._bytes = before
+                raise
+
+    def bytes_waiting(self) -> int:
+        """The bytes of what waits, as the bound counts them."""
+        return self._bytes
+
+    def oldest_age_s(self) -> float:
+        """Seconds that the oldest row has waited, since the opening if it is of a format-1 file; 0 if none waits."""
+        with self._lock:
+            row = self._db.execute("SELECT kept_at FROM outbox ORDER BY seq LIMIT 1").fetchone()
+        return max(0.0, time.time() - (row[0] or self._opened_at)) if row else 0.0
 
     def waiting(self, after: int, most: int) -> list[Row]:
         """The oldest rows with a `seq` above `after`, at most so many."""
         with self._lock:
             rows = self._db.execute(
-                "SELECT seq, topic, key, value, reason, fetch FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?",
+                "SELECT seq, topic, key, value, reason, fetch, trace, journey FROM outbox "
+                "WHERE seq > ? ORDER BY seq LIMIT ?",
                 (after, most),
             ).fetchall()
-        return [Row(*row) for row in rows]
+        return [
+            Row(seq, topic, key, value, reason, fetch, trace, bool(journey))
+            for seq, topic, key, value, reason, fetch, trace, journey in rows
+        ]
 
     def acknowledge(self, rows: Iterable[Acknowledged]) -> None:
         """
@@ -246,17 +340,25 @@ class Outbox:
         """
         acknowledged = list(rows)
         ends = {(a.topic, a.partition): a.offset + 1 for a in sorted(acknowledged, key=lambda a: a.offset)}
-        with self._transaction() as db:
-            gone = {USERS: 0, DEAD_LETTERS: 0}
+        with self._lock:
             freed = 0
-            for one in acknowledged:
-                row = db.execute("DELETE FROM outbox WHERE seq=? RETURNING topic, length(value)", (one.seq,)).fetchone()
-                if row:
-                    gone[row[0]] += 1
-                    freed += row[1]
-            self._look_from(db, ends)
-            self._count(db, acknowledged=gone[USERS], acknowledged_dead=gone[DEAD_LETTERS])
-        self._bytes -= freed
+            with self._transaction() as db:
+                gone = {(USERS, 0): 0, (USERS, 1): 0, (DEAD_LETTERS, 0): 0}
+                for one in acknowledged:
+                    row = db.execute(
+                        "DELETE FROM outbox WHERE seq=? RETURNING topic, canary, length(value)", (one.seq,)
+                    ).fetchone()
+                    if row:
+                        gone[row[:2]] += 1
+                        freed += row[2]
+                self._look_from(db, ends)
+                self._count(
+                    db,
+                    acknowledged=gone[USERS, 0],
+                    acknowledged_canaries=gone[USERS, 1],
+                    acknowledged_dead=gone[DEAD_LETTERS, 0],
+                )
+            self._bytes -= freed
 
     def positions(self) -> dict[tuple[str, int], int]:
         """For each (topic, partition) the offset from which on it may hold rows that still wait here."""
@@ -268,14 +370,26 @@ class Outbox:
         with self._transaction() as db:
             self._look_from(db, positions)
 
-    def meet(self, user_ids: Iterable[str], cursors: Iterable[Cursor], seed: str | None) -> None:
-        """Learn from the topic, after the file was lost: users published, the pages they came from, the run's seed."""
+    def meet(
+        self,
+        user_ids: Iterable[str],
+        cursors: Iterable[Cursor],
+        seed: str | None,
+        before: int = 0,
+        before_dead: int = 0,
+    ) -> None:
+        """
+        Learn from the topics, after the file was lost: users published, the pages they came from, the run's seed, and
+        how many messages of earlier outboxes each topic holds.
+        """
         with self._transaction() as db:
             if seed:
                 db.execute("INSERT OR REPLACE INTO settings VALUES ('drawn_seed', ?)", (seed,))
             db.executemany("INSERT OR IGNORE INTO seen(user_id) VALUES (?)", [(_short(i),) for i in user_ids])
             for cursor in cursors:
                 self._advance(db, cursor, cursor.page)
+            found = {"before": before, "before_dead": before_dead}
+            db.executemany("UPDATE counts SET n=? WHERE name=?", [(n, name) for name, n in found.items()])
 
     def counts(self) -> Counts:
         """All counts of one moment."""
@@ -301,6 +415,11 @@ class Outbox:
         db.executemany("UPDATE counts SET n=n+? WHERE name=?", [(n, name) for name, n in more.items()])
 
 
+def outbox_path(state: Path) -> Path:
+    """Where ingestion keeps its outbox."""
+    return state / "data" / "ingest" / "outbox.sqlite"
+
+
 def letter(one: Rejected) -> tuple[str, bytes | None, bytes, str, bytes]:
     """A rejected record as a row: topic, key, value, reason, fetch."""
     key = one.user_id.encode() if one.user_id else None
@@ -309,9 +428,9 @@ def letter(one: Rejected) -> tuple[str, bytes | None, bytes, str, bytes]:
 
 def read_counts(db: sqlite3.Connection) -> Counts:
     """All counts of one moment, from any connection to the file."""
-    waiting = dict(db.execute("SELECT topic, count(*) FROM outbox GROUP BY topic").fetchall())
-    counted = dict(db.execute("SELECT name, n FROM counts").fetchall())
-    return Counts(**counted, waiting=waiting.get(USERS, 0), waiting_dead=waiting.get(DEAD_LETTERS, 0))
+    found = dict(db.execute(COUNT, (DEAD_LETTERS, USERS)).fetchall())
+    found["waiting"] -= found["waiting_dead"] + found["waiting_canaries"]
+    return Counts(**found)
 
 
 def open_outbox(path: Path, max_bytes: int, seen_users: int) -> Outbox:

@@ -3,17 +3,22 @@ From the outbox to the brokers: each row once, in order, and gone from the outbo
 
 A session starts by looking what of the outbox the topics already hold (a crash, or an acknowledgement that was lost,
 may have left rows there that were sent), and lets those rows go unsent. One failed delivery ends the session.
+
+A message carries the `traceparent` of its page; the span of its batch is linked to a few of the batch's pages.
 """
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
+from itertools import groupby, islice
 
 from kafka import KafkaProducer
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError, KafkaTimeoutError
+from opentelemetry.trace import SpanContext
 
-from observability import retry
+from observability import metrics, names, retry, tracing
 from observability.logs import Log
 from services import topics
 from services.contract import (
@@ -45,6 +50,7 @@ class Publisher:
     def __init__(self, outbox: Outbox, bootstrap: str, stopping: threading.Event) -> None:
         self.outbox, self.bootstrap, self.stopping = outbox, bootstrap, stopping
         self.looked_back = threading.Event()
+        self.seconds = metrics.histogram(names.PUBLISH_SECONDS)
 
     def run(self) -> None:
         """Publish until `stopping`, through every failure of the brokers."""
@@ -74,15 +80,28 @@ class Publisher:
         try:
             while not self.stopping.is_set():
                 rows = self.outbox.waiting(after=0, most=ROWS_AT_ONCE)
-                if rows:
-                    self.outbox.acknowledge(self._send(producer, rows))
-                else:
+                for topic, batch in by_topic(rows):
+                    self.outbox.acknowledge(self._send(producer, topic, batch))
+                if not rows:
                     self.stopping.wait(IDLE_S)
         finally:
             producer.close(timeout=1)
 
-    def _send(self, producer: KafkaProducer, rows: Sequence[Row]) -> list[Acknowledged]:
+    def _send(self, producer: KafkaProducer, topic: str, rows: Sequence[Row]) -> list[Acknowledged]:
         """Deliver all rows or raise; what was delivered of them all the same is found by the next look back."""
+        began_ns = time.time_ns()
+        sizes = {"messaging.batch.message_count": len(rows)}
+        with tracing.span(names.SEND, sending(topic) | sizes, what=topic, links=contexts(rows)):
+            placed = self._deliver(producer, rows)
+            batch, ended_ns = tracing.current(), time.time_ns()
+        self.seconds.observe((ended_ns - began_ns) / 1e9, tracing.exemplar(batch))
+        journeys = {row.seq: row.trace for row in rows if row.journey}
+        for one in placed:
+            if one.seq in journeys:
+                step(one, journeys[one.seq], batch, began_ns, ended_ns)
+        return placed
+
+    def _deliver(self, producer: KafkaProducer, rows: Sequence[Row]) -> list[Acknowledged]:
         futures = [producer.send(row.topic, row.value, row.key, self._headers(row)) for row in rows]
         ends = time.monotonic() + DELIVERY_S + 10
         while not all(future.is_done for future in futures):
@@ -98,7 +117,7 @@ class Publisher:
         headers = [(ROW, f"{self.outbox.id}:{row.seq}".encode())]
         if row.reason is not None:
             headers += [(REASON, row.reason.encode()), (STAGE, INGEST.encode()), (ORIGIN, row.fetch or b"")]
-        return headers
+        return headers + tracing.headers(row.trace, journey=row.journey)
 
     def _look_back(self) -> None:
         """Let go of the rows that the topics hold already; a new outbox learns from them whom and what it has met."""
@@ -108,7 +127,7 @@ class Publisher:
         met = Met() if self.outbox.is_new() else None
         try:
             places = [*topics.partitions(reader, USERS), *topics.partitions(reader, DEAD_LETTERS)]
-            begins, ends = reader.beginning_offsets(places), reader.end_offsets(places)
+            begins, ends = topics.begins(reader, places), topics.ends(reader, places)
             starts = {tp: max(begins[tp], known.get((tp.topic, tp.partition), 0)) for tp in places}
             for tp in places:
                 if starts[tp] > ends[tp]:
@@ -121,7 +140,7 @@ class Publisher:
         finally:
             reader.close()
         if met is not None:
-            self.outbox.meet(met.user_ids, met.cursors(), met.seed)
+            self.outbox.meet(met.user_ids, met.cursors(), met.seed, met.sent[USERS], met.sent[DEAD_LETTERS])
         self.outbox.acknowledge(rows)
         self.outbox.look_from({(tp.topic, tp.partition): end for tp, end in ends.items()})
         log.info("looked back", records=sum(max(0, ends[tp] - starts[tp]) for tp in places), already_sent=len(rows))
@@ -134,24 +153,72 @@ class Publisher:
         return Acknowledged(int(seq), record.topic, record.partition, record.offset)
 
 
+def by_topic(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    """The rows of each topic, in their order: one batch each."""
+    parted = groupby(sorted(rows, key=lambda row: row.topic), key=lambda row: row.topic)
+    return [(topic, list(found)) for topic, found in parted]
+
+
+def sending(topic: str) -> dict[str, str | int]:
+    return {
+        "messaging.system": "kafka",
+        "messaging.operation.name": "send",
+        "messaging.operation.type": "send",
+        "messaging.destination.name": topic,
+    }
+
+
+def contexts(rows: Sequence[Row]) -> list[SpanContext]:
+    """The first few pages that the rows came with."""
+    few = islice(dict.fromkeys(row.trace for row in rows if row.trace), tracing.LINKS)
+    return [found for trace in few if (found := tracing.parsed(trace))]
+
+
+def step(one: Acknowledged, trace: str, batch: SpanContext | None, began_ns: int, ended_ns: int) -> None:
+    """Say in a journey's own trace that its message was sent, and with which batch."""
+    place = {
+        "messaging.destination.partition.id": str(one.partition),
+        "messaging.kafka.offset": one.offset,
+        "vigie.journey": "true",
+    }
+    tracing.past(
+        names.SEND,
+        began_ns,
+        ended_ns,
+        sending(one.topic) | place,
+        what=one.topic,
+        parent=tracing.parsed(trace),
+        links=[batch] if batch else [],
+    )
+
+
 class Met:
-    """What a topic tells of an outbox that was lost: whom it has published, and how far it had come."""
+    """
+    What the topics tell of an outbox that was lost: whom it has published, and how far it had come.
+
+    `sent` counts by topic the messages that an outbox has sent. A canary is counted there, and is nobody to be met.
+    """
 
     def __init__(self) -> None:
+        self.sent: Counter[str] = Counter()
         self.user_ids: list[str] = []
         self.seed: str | None = None
         self._newest_ms = 0
         self._pages: dict[tuple[str, int], dict[int, int]] = {}
 
     def add(self, record: ConsumerRecord) -> None:
+        ours = any(name == ROW for name, _ in record.headers)
+        self.sent[record.topic] += ours
         if record.topic != USERS:
             return
         try:
             event = decode(record.value)
         except PoisonMessage:
             return
+        if event.canary:
+            return
         self.user_ids.append(event.user_id)
-        if record.timestamp >= self._newest_ms and any(name == ROW for name, _ in record.headers):
+        if ours and record.timestamp >= self._newest_ms:
             self.seed, self._newest_ms = seed_of_run(event.source.seed), record.timestamp
         pages = self._pages.setdefault((event.source.seed, event.source.page_size), {})
         pages[record.partition] = max(event.source.page, pages.get(record.partition, 0))

@@ -1,5 +1,6 @@
 """From the API's body to events: a page is taken apart, each record is checked, secrets stay behind."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,9 +28,21 @@ from services.contract import (
     without_secrets,
 )
 
+MISSING_FIELD, WRONG_TYPE, OUT_OF_RANGE, TOO_LARGE, NOT_JSON = KINDS = (
+    "missing_field",
+    "wrong_type",
+    "out_of_range",
+    "too_large",
+    "not_json",
+)
+
 
 class MalformedUser(ContractError):
-    """A record that the source sent breaks the source's contract; the text names the field."""
+    """A record that the source sent breaks the source's contract; the text names the field and holds no value of it."""
+
+    def __init__(self, reason: str, kind: str) -> None:
+        super().__init__(reason)
+        self.kind = kind  # one of KINDS
 
 
 class Login(Part, frozen=True):
@@ -72,12 +85,13 @@ _login = msgspec.json.Decoder(_JustLogin)
 
 @dataclass(frozen=True)
 class Rejected:
-    """A record set aside: why, its bytes without the secrets, the user's id where it can be read, and its call."""
+    """A record set aside: why, its bytes without the secrets, the user's id if it can be read, its call, its kind."""
 
     reason: str
     original: bytes
     user_id: str | None
     fetch: Fetch
+    kind: str  # one of KINDS
 
 
 def parse(raw: bytes, source: Source, fetched_at: datetime, max_bytes: int) -> UserEvent:
@@ -88,11 +102,11 @@ def parse(raw: bytes, source: Source, fetched_at: datetime, max_bytes: int) -> U
         MalformedUser: it is larger than `max_bytes`, or a field is missing or wrong; its text names the field.
     """
     if len(raw) > max_bytes:
-        raise MalformedUser(f"the record has {len(raw):,} bytes; at most {max_bytes:,} are taken")
+        raise MalformedUser(f"the record has {len(raw):,} bytes; at most {max_bytes:,} are taken", TOO_LARGE)
     try:
         record = _record.decode(raw)
     except UNREADABLE as error:
-        raise MalformedUser(str(error)) from error
+        raise MalformedUser(without_value(str(error)), kind_of(error)) from error
     event = UserEvent(
         v=1,
         user_id=record.login.uuid,
@@ -112,8 +126,23 @@ def parse(raw: bytes, source: Source, fetched_at: datetime, max_bytes: int) -> U
         nat=record.nat,
     )
     if not storable(event):
-        raise MalformedUser("dob.date or registered.date: outside the years 2 to 9998")
+        raise MalformedUser("dob.date or registered.date: outside the years 2 to 9998", OUT_OF_RANGE)
     return event
+
+
+def kind_of(error: Exception) -> str:
+    """Which of KINDS the decoder's refusal is."""
+    if not isinstance(error, msgspec.ValidationError):
+        return NOT_JSON
+    text = str(error)
+    if "missing required field" in text:
+        return MISSING_FIELD
+    return WRONG_TYPE if ", got `" in text else OUT_OF_RANGE
+
+
+def without_value(text: str) -> str:
+    """The decoder's text without the value that it names where that is none of the allowed ones."""
+    return re.sub(r"(?s)\A(Invalid enum value) .*?( - at `[^`]*`)?\Z", r"\1\2", text)
 
 
 def sort(
@@ -126,15 +155,15 @@ def sort(
         try:
             events.append(parse(raw, source, fetched_at, max_bytes))
         except MalformedUser as error:
-            rejected.append(_rejected(raw, str(error), Fetch(source, fetched_at)))
+            rejected.append(_rejected(raw, error, Fetch(source, fetched_at)))
     return events, rejected
 
 
-def _rejected(raw: bytes, reason: str, fetch: Fetch) -> Rejected:
-    original = without_secrets(raw)
+def _rejected(raw: bytes, error: MalformedUser, fetch: Fetch) -> Rejected:
+    original, reason = without_secrets(raw), str(error)
     if len(original) > MAX_DEAD_LETTER_BYTES:
         reason = f"{reason}; of the original the first {MAX_DEAD_LETTER_BYTES:,} bytes are kept"
-    return Rejected(reason, original[:MAX_DEAD_LETTER_BYTES], _user_id(raw), fetch)
+    return Rejected(reason, original[:MAX_DEAD_LETTER_BYTES], _user_id(raw), fetch, error.kind)
 
 
 def _user_id(raw: bytes) -> str | None:

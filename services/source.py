@@ -2,23 +2,27 @@
 The Random User API, called so that it can fail in any way it likes.
 
     SourceError
-    ├── SourceUnavailable       it may answer if asked again: no connection, time-outs, 5xx, 429, a body that is no page
+    ├── SourceUnavailable       it may answer if asked again: no connection, time-outs, 5xx, a body that is no page
+    │   └── SourceLimited       429: it gives no more users in its window of time
     └── SourceRefused           asking the same again will not help soon: 404 and other 4xx
 """
 
 import re
+import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import msgspec
 import pybreaker
 import requests
 import urllib3
+from opentelemetry.trace import Span
 
-from observability import retry
+from observability import metrics, names, retry, tracing
 from observability.logs import Log
 
 log = Log(__name__)
@@ -26,6 +30,9 @@ log = Log(__name__)
 MAX_BODY_BYTES = 64 * 2**20  # 5,000 users, the API's most, are 6 MB
 MAX_RETRY_AFTER_S = 300.0  # the API's own window; a proxy that asks for a day is asked again after this
 MAX_PAGE = 10_000  # the API answers page 1 to anything above
+UNLIMITED = sys.maxsize  # the users of a budget that is none
+
+OK, LIMITED, UNAVAILABLE, REFUSED, BREAKER_OPEN = OUTCOMES = ("ok", "limited", "unavailable", "refused", "breaker_open")
 
 
 class SourceError(Exception):
@@ -38,6 +45,10 @@ class SourceUnavailable(SourceError):
     def __init__(self, reason: str, retry_after: float | None = None) -> None:
         super().__init__(reason)
         self.retry_after = retry_after
+
+
+class SourceLimited(SourceUnavailable):
+    """It gives no more users in its window of time."""
 
 
 class SourceRefused(SourceError):
@@ -117,16 +128,24 @@ class Budget:
     def spend(self, users: int) -> None:
         self.calls.append((self.clock(), users))
 
+    def left(self) -> int:
+        """How many users may still be asked for now; from any thread."""
+        since = self.clock() - self.window_s
+        return max(0, self.users - sum(n for at, n in tuple(self.calls) if at > since))
+
 
 class Client:
-    """Fetches pages: budget first, then the call, tried again with backoff, behind a circuit breaker."""
+    """Fetches pages: budget first, then the call, counted and timed, tried again with backoff, behind a breaker."""
 
     def __init__(self, url: str, timeouts: Timeouts, budget: Budget, stopping: threading.Event) -> None:
         self.url, self.timeouts, self.budget, self.stopping = url, timeouts, budget, stopping
         self.session = requests.Session()
         self.session.headers["User-Agent"] = "vigie/0.1"
-        self.breaker = pybreaker.CircuitBreaker(fail_max=5, reset_timeout=5)
+        self.breaker = pybreaker.CircuitBreaker(fail_max=5, reset_timeout=5, throw_new_error_on_trip=False)
         self.retrying = retry.policy("source", SourceUnavailable, attempts=4, longest_s=5, stopping=stopping)
+        self.attempt = 0
+        self.calls = {outcome: metrics.counter(names.SOURCE_CALLS).labels(outcome) for outcome in OUTCOMES}
+        self.paused = metrics.gauge(names.SOURCE_PAUSED).labels("budget")
 
     def page(self, cursor: Cursor) -> list[bytes]:
         """
@@ -135,21 +154,40 @@ class Client:
         Raises:
             SourceError: after the last attempt, or at once where another cannot help; also when the breaker is open.
         """
+        self.attempt = 0
         try:
             return self.retrying(self.breaker.call, self._once, cursor)
         except pybreaker.CircuitBreakerError as error:
+            self.calls[BREAKER_OPEN].inc()
             raise SourceRefused("the breaker is open: the source failed 5 times in a row") from error
 
-    def _once(self, cursor: Cursor) -> list[bytes]:
-        while (wait_s := self.budget.wait_s(cursor.page_size)) > 0 and not self.stopping.is_set():
+    def wait_for_budget(self, users: int) -> None:
+        """Wait until `users` users fit into the budget, or until `stopping`."""
+        while (wait_s := self.budget.wait_s(users)) > 0 and not self.stopping.is_set():
+            self.paused.set(1)
             log.info("budget spent: waiting", wait_s=round(wait_s, 1))
             self.stopping.wait(min(wait_s, 30))
+        self.paused.set(0)
+
+    def _once(self, cursor: Cursor) -> list[bytes]:
+        self.wait_for_budget(cursor.page_size)
         if self.stopping.is_set():
             raise SourceRefused("stopping")
+        self.attempt += 1
         self.budget.spend(cursor.page_size)
-        return records(self._body(cursor), cursor)
+        began, outcome = time.perf_counter(), OK
+        with tracing.span(names.CALL, address(self.url) | {"vigie.attempt": self.attempt}) as made:
+            try:
+                return records(self._body(cursor, made), cursor)
+            except SourceError as error:
+                outcome = outcome_of(error)
+                raise
+            finally:
+                self.calls[outcome].inc()
+                took_s, context = time.perf_counter() - began, tracing.current()
+                metrics.histogram(names.SOURCE_CALL_SECONDS).observe(took_s, tracing.exemplar(context))
 
-    def _body(self, cursor: Cursor) -> bytes:
+    def _body(self, cursor: Cursor, made: Span) -> bytes:
         ends = time.monotonic() + self.timeouts.call_s
         params: dict[str, str | int] = {"results": cursor.page_size, "page": cursor.page, "seed": cursor.seed}
         if cursor.nationalities:
@@ -158,6 +196,7 @@ class Client:
             with self.session.get(
                 self.url, params=params, timeout=(self.timeouts.connect_s, self.timeouts.read_s), stream=True
             ) as response:
+                made.set_attribute("http.response.status_code", response.status_code)
                 check_status(response.status_code, response.headers.get("Retry-After"))
                 body = bytearray()
                 while piece := response.raw.read1(65536, decode_content=True):
@@ -168,7 +207,35 @@ class Client:
                         raise SourceUnavailable(f"the call took longer than {self.timeouts.call_s} s")
                 return bytes(body)
         except (requests.RequestException, OSError, urllib3.exceptions.HTTPError) as error:
-            raise SourceUnavailable(f"{type(error).__name__}: {error}") from error
+            raise SourceUnavailable(f"{type(error).__name__}: {without_query(str(error))}") from error
+
+
+def address(url: str) -> dict[str, str | int]:
+    """A call's attributes that its URL decides: host and port, and nothing of what else stands in it."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return {"http.request.method": "GET", "server.address": parts.hostname or "", "server.port": port}
+
+
+def without_query(text: str) -> str:
+    """An error's text without the queries of the URLs in it: a key may stand there."""
+    return re.sub(r"\?[^\s'\")]+", "?…", text)
+
+
+def outcome_of(error: SourceError) -> str:
+    """Which of OUTCOMES a failed call is counted as."""
+    if isinstance(error, SourceLimited):
+        return LIMITED
+    return UNAVAILABLE if isinstance(error, SourceUnavailable) else REFUSED
+
+
+def of_source(client: Client) -> Iterator[metrics.Sample]:
+    """What is read at every scrape: the breaker's state, and what is left of the budget where there is one."""
+    now = client.breaker.current_state.replace("-", "_")
+    for state in ("closed", "half_open", "open"):
+        yield names.SOURCE_BREAKER, {"state": state}, float(state == now)
+    if client.budget.users < UNLIMITED:
+        yield names.SOURCE_BUDGET, {}, client.budget.left()
 
 
 def check_status(status: int, retry_after: str | None) -> None:
@@ -176,14 +243,16 @@ def check_status(status: int, retry_after: str | None) -> None:
     Raise what an HTTP status means; return on 200.
 
     Raises:
-        SourceUnavailable: 408, 425, 429 and 5xx, with the seconds of a Retry-After (the form with a date is not read).
+        SourceLimited: 429, with the seconds of a Retry-After (the form with a date is not read).
+        SourceUnavailable: 408, 425 and 5xx, likewise.
         SourceRefused: every other status.
     """
     if status == requests.codes.ok:
         return
     if status in (408, 425, 429) or status >= requests.codes.server_error:
         seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
-        raise SourceUnavailable(f"status {status}", None if seconds is None else min(seconds, MAX_RETRY_AFTER_S))
+        error = SourceLimited if status == requests.codes.too_many_requests else SourceUnavailable
+        raise error(f"status {status}", None if seconds is None else min(seconds, MAX_RETRY_AFTER_S))
     raise SourceRefused(f"status {status}: is VIGIE_SOURCE_URL right?")
 
 

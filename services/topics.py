@@ -2,12 +2,15 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.net.compat import KafkaNetClient
 
 from observability import logs, retry, settings
 from services.contract import DEAD_LETTERS, MAX_DEAD_LETTER_BYTES, USERS
@@ -15,6 +18,9 @@ from services.contract import DEAD_LETTERS, MAX_DEAD_LETTER_BYTES, USERS
 log = logs.Log(__name__)
 
 HOUR_MS = 3_600_000
+
+T = TypeVar("T")
+Offsets = dict[TopicPartition, int]
 
 
 class TopicUnreadable(Exception):
@@ -47,7 +53,7 @@ def make(wanted: Settings) -> None:
             "configs": common | {"max.message.bytes": str(2 * MAX_DEAD_LETTER_BYTES)},
         },
     }
-    admin = KafkaAdminClient(bootstrap_servers=wanted.kafka_bootstrap.split(","), request_timeout_ms=10_000)
+    admin = opened(KafkaAdminClient, bootstrap_servers=wanted.kafka_bootstrap.split(","), request_timeout_ms=10_000)
     try:
         for name, description in topics.items():
             try:
@@ -59,9 +65,31 @@ def make(wanted: Settings) -> None:
         admin.close()
 
 
+def opened(client: Callable[..., T], **options: Any) -> T:
+    """
+    A client of kafka-python; one that finds no broker leaves, unlike theirs, no thread and no sockets behind.
+
+    Raises:
+        KafkaError: no broker answers.
+    """
+    nets: list[KafkaNetClient] = []
+
+    def net(**configs: Any) -> KafkaNetClient:
+        nets.append(KafkaNetClient(**configs))
+        return nets[-1]
+
+    try:
+        return client(kafka_client=net, **options)
+    except BaseException:
+        for one in nets:
+            one.close()
+        raise
+
+
 def consumer(bootstrap: str) -> KafkaConsumer:
     """A reader of no group: it is told where to read and commits nothing."""
-    return KafkaConsumer(
+    return opened(
+        KafkaConsumer,
         bootstrap_servers=bootstrap.split(","),
         group_id=None,
         enable_auto_commit=False,
@@ -84,6 +112,37 @@ def partitions(reader: KafkaConsumer, topic: str) -> list[TopicPartition]:
     if not found:
         raise TopicUnreadable(f"{topic}: no such topic; `python -m services.topics` makes it")
     return [TopicPartition(topic, n) for n in sorted(found)]
+
+
+def begins(reader: KafkaConsumer, places: Collection[TopicPartition], patience_s: float = 10) -> Offsets:
+    """
+    The oldest offset of each place.
+
+    Raises:
+        TopicUnreadable, KafkaError: not all are known within `patience_s`.
+    """
+    return _offsets(reader.beginning_offsets, places, patience_s)
+
+
+def ends(reader: KafkaConsumer, places: Collection[TopicPartition], patience_s: float = 10) -> Offsets:
+    """
+    The offset of the next message of each place.
+
+    Raises:
+        TopicUnreadable, KafkaError: not all are known within `patience_s`.
+    """
+    return _offsets(reader.end_offsets, places, patience_s)
+
+
+def _offsets(ask: Callable[..., Offsets], places: Collection[TopicPartition], patience_s: float) -> Offsets:
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            return ask(list(places), timeout_ms=int(patience_s * 1000))
+        except KeyError as error:  # kafka-python asks no one for a partition whose leader it has yet to learn
+            if time.monotonic() > until:
+                raise TopicUnreadable(f"the brokers do not say where {error} begins or ends") from error
+        time.sleep(0.05)
 
 
 def records(

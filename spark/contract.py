@@ -4,20 +4,28 @@ What the lanes promise to every reader of the stores: collections, tables, keys,
 MongoDB, database `vigie`
     users     one document a user, `_id` = login.uuid; `fetched_at`, `appended_at`, `stored_at` (UTC) say when it was
               fetched, appended to users.raw, and inserted; the rest is services.contract.UserEvent
+              `trace_id` is the trace of the page it came with (empty where none was made)
     newest    one document a partition of users.raw, `_id` = its number: `users`, the last NEWEST it brought, newest
               last, each {user_id, first, last, country, gender, age, fetched_at, stored_at}; a page reads them all
+    canaries  one document, `_id` = "newest": the newest canary, {user_id, fetched_at, appended_at, stored_at, trace_id}
+    ledger    one document, `_id` = "raw": {body}: a Ledger as JSON, as of the last batch that is stored
 
 Cassandra, keyspace `vigie`: every row is the full value of its key, never an increment
     stats_by_minute   (dimension, day) -> minute, value: users, age_sum; minutes of the broker's append time
     totals            (period) -> dimension, value: users, age_sum; period is `all` or a day, `2026-11-24`: one read is
                       a page's whole picture
     lanes             (lane) -> summed_at, newest: when the stats lane last wrote, and the newest `fetched_at` in it
+    canaries          (id = "newest") -> user_id, fetched_at, summed_at
+    ledger            (lane) -> body: a Ledger as JSON, as of the last batch that is summed
     schema_version    (name) -> version
 """
 
+import msgspec
+
 DATABASE = KEYSPACE = "vigie"
 SCHEMA_VERSION = 1
-USERS, NEWEST_USERS = "users", "newest"
+USERS, NEWEST_USERS, CANARIES, LEDGER = "users", "newest", "canaries", "ledger"
+NEWEST_ID = "newest"
 NEWEST = 20
 
 EVERYONE, COUNTRY, GENDER, AGE, NATIONALITY = "all", "country", "gender", "age", "nationality"
@@ -38,5 +46,45 @@ TABLES = (
         PRIMARY KEY ((period), dimension, value)
     )""",
     """CREATE TABLE IF NOT EXISTS {keyspace}.lanes (lane text PRIMARY KEY, summed_at timestamp, newest timestamp)""",
+    """CREATE TABLE IF NOT EXISTS {keyspace}.canaries (
+        id text PRIMARY KEY, user_id text, fetched_at timestamp, summed_at timestamp
+    )""",
+    """CREATE TABLE IF NOT EXISTS {keyspace}.ledger (lane text PRIMARY KEY, body text)""",
     """CREATE TABLE IF NOT EXISTS {keyspace}.schema_version (name text PRIMARY KEY, version int)""",
 )
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """
+    Messages by what they were.
+
+    `ours` have ingestion's header; the others came from somebody else. Of the raw lane `users` are those whose document
+    has this very message's place, and `duplicates` those whose user was there from another place. The stats lane cannot
+    tell them apart by message: there both are 0, and its users are Cassandra's total.
+    """
+
+    read: int = 0
+    users: int = 0
+    duplicates: int = 0
+    poison: int = 0
+    canaries: int = 0
+    ours: int = 0
+
+    def plus(self, other: "Counted") -> "Counted":
+        return Counted(*(one + two for one, two in zip(_values(self), _values(other), strict=True)))
+
+
+def _values(counted: Counted) -> tuple[int, ...]:
+    return msgspec.structs.astuple(counted)
+
+
+class Ledger(msgspec.Struct, frozen=True):
+    """The counts of every message from `starts` up to, not including, `ends` (partition -> offset)."""
+
+    batch: int
+    starts: dict[int, int]
+    ends: dict[int, int]
+    before: Counted  # as `totals` was before this batch
+    totals: Counted
+    ends_before: dict[int, int]
+    furthest: dict[int, int] = {}  # the highest `ends` there ever were: below them a message may be in the store

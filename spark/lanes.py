@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Annotated
 
@@ -25,9 +26,10 @@ from msgspec import Meta
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-from observability import lock, logs, retry, settings
+from observability import lock, logs, metrics, names, retry, settings, telemetry, tracing
 from services.contract import USERS
-from spark import raw, retention, session, stats, stores
+from spark import raw, report, retention, seen, session, stats, stores
+from spark.behind import Watch
 from spark.contract import RAW, STATS
 from spark.progress import Progress
 
@@ -49,11 +51,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class Lane:
-    """One query: what it reads of the messages, and what makes the writer of its batches."""
+    """One query: its name, and what makes of the messages its rows, and the writer of their batches."""
 
     name: str
-    rows: Callable[[DataFrame], DataFrame]
-    writer: Callable[[], Writer]
+    make: Callable[[DataFrame], tuple[DataFrame, Writer]]
 
 
 class LaneFailed(Exception):
@@ -72,12 +73,17 @@ def run(lane: Lane, messages: DataFrame, wanted: Settings, stopping: threading.E
         Py4JError: the JVM is gone; the whole process has to start again.
     """
     place = checkpoint(wanted.state, lane.name)
+    starts = count()
+
+    def start() -> None:
+        if next(starts):
+            metrics.counter(names.LANE_RESTARTS).labels(lane.name).inc()
+        once(lane, messages, place, wanted, stopping)
+
     while not stopping.is_set():
         began = time.monotonic()
         try:
-            retry.policy(f"lane {lane.name}", LaneFailed, attempts=8, longest_s=30, stopping=stopping)(
-                once, lane, messages, place, wanted, stopping
-            )
+            retry.policy(f"lane {lane.name}", LaneFailed, attempts=8, longest_s=30, stopping=stopping)(start)
         except LaneFailed as error:
             log.error("lane goes on failing", lane=lane.name, reason=str(error), for_s=round(time.monotonic() - began))
 
@@ -89,16 +95,18 @@ def once(lane: Lane, messages: DataFrame, place: Path, wanted: Settings, stoppin
     Raises:
         LaneFailed: the query ended by itself.
     """
+    up = metrics.gauge(names.LANE_UP).labels(lane.name)
     try:
+        rows, writer = lane.make(messages)
         query = (
-            lane.rows(messages)
-            .writeStream.queryName(lane.name)
+            rows.writeStream.queryName(lane.name)
             .outputMode("update")
-            .foreachBatch(lane.writer())
+            .foreachBatch(writer)
             .option("checkpointLocation", str(place))
             .trigger(processingTime=f"{wanted.trigger_ms} milliseconds")
             .start()
         )
+        up.set(1)
         query.awaitTermination()
     except PySparkException as error:
         if stopping.is_set():
@@ -111,6 +119,8 @@ def once(lane: Lane, messages: DataFrame, place: Path, wanted: Settings, stoppin
                 f"{USERS} again, and the stores take each user once. Spark says: {reason}"
             )
         raise LaneFailed(reason) from None
+    finally:
+        up.set(0)
 
 
 def described(env: Mapping[str, str], stopping: threading.Event) -> list[Lane]:
@@ -122,20 +132,25 @@ def described(env: Mapping[str, str], stopping: threading.Event) -> list[Lane]:
     def connect() -> Session:
         return stores.cassandra(of_stores)
 
-    return [
-        Lane(RAW, lambda messages: messages, lambda: raw.batch_writer(sink, stopping)),
-        Lane(
-            STATS,
-            lambda messages: stats.by_minute(messages, wanted.dedup_minutes),
-            lambda: stats.batch_writer(connect, wanted.cassandra_concurrency, stopping),
-        ),
-    ]
+    def of_raw(messages: DataFrame) -> tuple[DataFrame, Writer]:
+        return messages, raw.batch_writer(sink, stopping)
+
+    def of_stats(messages: DataFrame) -> tuple[DataFrame, Writer]:
+        noted = messages.sparkSession.sparkContext.accumulator(seen.NOTHING, seen.Sum())
+        writer = stats.batch_writer(connect, wanted.cassandra_concurrency, noted, stopping)
+        return stats.by_minute(messages, wanted.dedup_minutes, noted), writer
+
+    return [Lane(RAW, of_raw), Lane(STATS, of_stats)]
 
 
 def serve(spark: SparkSession, env: Mapping[str, str], stopping: threading.Event) -> int:
     """Run the lanes until `stopping`; 1 if one ended by itself, as it does when the JVM is gone."""
     wanted, of_session = settings.read(Settings, env), settings.read(session.Settings, env)
-    spark.streams.addListener(Progress(spark._jvm, of_session.bootstrap))
+    report.begin()
+    progress = Progress(spark._jvm, of_session.bootstrap)
+    spark.streams.addListener(progress)
+    watch = Watch(of_session.bootstrap, progress.positions)
+    metrics.read_at_scrape(watch.samples)
     messages = session.messages(spark, of_session)
     threads = [
         threading.Thread(target=run, args=(lane, messages, wanted, stopping), name=lane.name, daemon=True)
@@ -147,7 +162,7 @@ def serve(spark: SparkSession, env: Mapping[str, str], stopping: threading.Event
     for thread in threads:
         thread.start()
     while all(thread.is_alive() for thread in threads) and not stopping.wait(0.5):
-        pass
+        watch.tend(stopping)
     broken = not stopping.is_set()
     stopping.set()
     for query in [] if broken else spark.streams.active:
@@ -173,13 +188,13 @@ def main(argv: list[str] | None = None) -> int:
         help="only this: keep the checkpoint of `raw` or `stats` under another name; `make down` first",
     )
     asked = parser.parse_args(argv)
-    logs.start("spark")
     stopping = threading.Event()
     try:
         env = settings.environ()
         place = Path(env["VIGIE_STATE"]) / "data" / "checkpoints"
         with lock.alone(place / "lock", f"{place}: lanes run on these checkpoints; stop them first: make down"):
             if asked.set_checkpoint_aside:
+                logs.start("spark")
                 kept = set_aside(Path(env["VIGIE_STATE"]), asked.set_checkpoint_aside)
                 log.info("checkpoint set aside", kept=str(kept))
                 return 0
@@ -196,6 +211,7 @@ def work(env: Mapping[str, str], stopping: threading.Event) -> int:
     Raises:
         WrongSetting, JarsMissing: nothing was started.
     """
+    telemetry.start("spark", env)
     described(env, stopping)
     spark = session.start(settings.read(session.Settings, env))
     for sign in (signal.SIGTERM, signal.SIGINT):
@@ -204,6 +220,7 @@ def work(env: Mapping[str, str], stopping: threading.Event) -> int:
     wait_for_topic(env["VIGIE_KAFKA_BOOTSTRAP"], stopping)
     code = serve(spark, env, stopping)
     log.info("stopped", code=code)
+    tracing.stop()
     logging.shutdown()
     os._exit(code)  # a thread that still waits for a store, or for a JVM that is gone, must not hold the process
 

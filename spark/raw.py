@@ -1,5 +1,5 @@
 """
-The raw lane: users.raw to MongoDB, each user once; what is no user goes to the dead letters.
+The raw lane: users.raw to MongoDB, each user once; what is no user goes to the dead letters, a canary beside the users.
 
 Every write can be done twice: users are inserted by `_id`, and one that is there already is counted, not written. The
 store being down makes the batch wait and try again; it never fails the lane. The waiting is done on the driver: a task
@@ -7,21 +7,17 @@ that waited would hold a core that the other lane needs.
 """
 
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Any
+from dataclasses import dataclass, field
+from functools import lru_cache, reduce
 
-import bson
 import msgspec
 import pyarrow as pa
-from bson.raw_bson import RawBSONDocument
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
-from pymongo import MongoClient
-from pymongo.database import Database
-from pymongo.errors import BulkWriteError, PyMongoError
+from pymongo.errors import PyMongoError
 from pyspark.sql import DataFrame
 
 from observability import retry
@@ -34,20 +30,30 @@ from services.contract import (
     STAGE,
     USERS,
     PoisonMessage,
-    UserEvent,
     decode,
     without_secrets,
 )
-from spark.contract import DATABASE, NEWEST, NEWEST_USERS, RAW
+from spark import ledger, report, seen
+from spark.contract import LEDGER, RAW, Counted
 from spark.contract import USERS as COLLECTION
+from spark.documents import (
+    Document,
+    Known,
+    connected,
+    document,
+    insert,
+    keep_canary,
+    keep_ledger,
+    mistaken,
+    place_of,
+    read_ledger,
+    show_newest,
+)
+from spark.seen import NOTHING, Canary, Seen
 
 log = Log(__name__)
 
-COLUMNS = ("value", "key", "partition", "offset", "timestamp")
-COUNTS = ("read", "stored", "duplicates", "poison")
-OUTCOME = ", ".join(f"{name} long" for name in COUNTS) + ", failed string"
-DUPLICATE_KEY = 11000
-Document = dict[str, Any]
+OUTCOME = "outcome binary"  # an Outcome as JSON
 
 
 @dataclass(frozen=True)
@@ -59,122 +65,175 @@ class Sink:
 
 
 class NotStored(Exception):
-    """A part of a batch found MongoDB, or Kafka for its dead letters, down; the text says what was answered."""
+    """A part of a batch found MongoDB down; the text says what was answered."""
 
 
-class StoreRefused(PyMongoError):
-    """MongoDB refused some of a batch for another reason than that it has them; the text holds codes, never data."""
+class NotSetAside(Exception):
+    """A part of a batch found the brokers down for its dead letters; the text says what was answered."""
+
+
+STORE_DOWN = (NotStored, PyMongoError)
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """
+    What became of a part of a batch: `inserted` documents are new in the store, written from one time to another (ns).
+
+    After `not_stored` or `not_set_aside`, which have the reason, nothing of the part is counted.
+    """
+
+    seen: Seen = NOTHING
+    inserted: int = 0
+    began_ns: int = 0
+    ended_ns: int = 0
+    known: tuple[Known, ...] = ()
+    not_stored: str = ""
+    not_set_aside: str = ""
 
 
 def batch_writer(sink: Sink, stopping: threading.Event) -> Callable[[DataFrame, int], None]:
-    """Return what `foreachBatch` calls with each micro-batch: when it returns, every record is stored or set aside."""
-    waiting = retry.policy("mongodb", (NotStored, PyMongoError), stopping=stopping)
-    database = _database(sink.mongo_uri)
+    """
+    Return what `foreachBatch` calls with each micro-batch.
 
-    def once(batch: DataFrame) -> dict[str, int]:
-        database.command("ping")  # asked here first: no task is begun for a store that is known to be down
-        outcome = batch.select(*COLUMNS).mapInArrow(lambda parts: store(parts, sink), OUTCOME).collect()
-        if failed := [row.failed for row in outcome if row.failed]:
-            raise NotStored(failed[0])
-        return {name: sum(row[name] for row in outcome) for name in COUNTS}
+    When it returns, every record is stored or set aside, and counted in the ledger.
+    """
+    waiting = retry.policy("mongodb", (*STORE_DOWN, NotSetAside), stopping=stopping)
+    database = connected(sink.mongo_uri)
+    tries = 1  # the first batch may be one that the last run has begun
+
+    def once(batch: DataFrame) -> list[Outcome]:
+        nonlocal tries
+        tries += 1
+        with report.attempt(RAW, report.MONGODB, COLLECTION, errors=STORE_DOWN) as told:
+            database.command("ping")  # asked here first: no task is begun for a store that is known to be down
+            rows = batch.select(*seen.COLUMNS).mapInArrow(lambda parts: store(parts, sink), OUTCOME).collect()
+            outcomes = [_outcome.decode(row.outcome) for row in rows]
+            told.rows = sum(one.inserted for one in outcomes)
+            for one in outcomes:  # also of an attempt that failed in another part: they are in the store
+                report.arrived(RAW, one.seen.fetched, one.seen.traced, one.ended_ns)
+            if failed := [one for one in outcomes if one.not_stored]:
+                raise NotStored(failed[0].not_stored)
+            if failed := [one for one in outcomes if one.not_set_aside]:
+                raise NotSetAside(failed[0].not_set_aside)
+        return outcomes
+
+    def account(batch_id: int, whole: Seen, known: Sequence[Known], again: bool) -> Counted:
+        with report.attempt(RAW, report.MONGODB, LEDGER, errors=STORE_DOWN) as told:
+            last = read_ledger(database)
+            if known and (again or ledger.met(last, whole.begins)):
+                whole = whole.plus(Seen(mistaken(sink.mongo_uri, known)))
+            keep_ledger(database, ledger.after(last, batch_id, whole.counted, whole.begins, whole.ends))
+            told.rows = 1 + keep_canary(database, whole.canary)
+        return whole.counted
 
     def write(batch: DataFrame, batch_id: int) -> None:
-        log.info("batch stored", lane=RAW, batch=batch_id, **waiting(once, batch))
+        nonlocal tries
+        with report.batch(RAW, batch_id) as told:
+            outcomes = waiting(once, batch)
+            again, tries = tries > 1, 0
+            whole = reduce(Seen.plus, (one.seen for one in outcomes), NOTHING)
+            counted = waiting(account, batch_id, whole, [one for part in outcomes for one in part.known], again)
+            writes = [written(one) for one in outcomes if one.seen.counted.read]
+            report.done(told, whole, counted, writes, seconds(writes))
+        log.info("batch stored", lane=RAW, batch=batch_id, **msgspec.structs.asdict(counted))
 
     return write
 
 
+def written(outcome: Outcome) -> report.Written:
+    """The part's write, as its journeys tell it."""
+    rows = outcome.seen.counted.users + outcome.seen.counted.duplicates
+    times = outcome.began_ns, outcome.ended_ns
+    return report.Written(report.MONGODB, COLLECTION, rows, *times, outcome.seen.journeys)
+
+
+def seconds(writes: Sequence[report.Written]) -> float:
+    """From the first part's write to the end of the last one's: the parts are written side by side."""
+    if not writes:
+        return 0.0
+    return (max(one.ended_ns for one in writes) - min(one.began_ns for one in writes)) / 1e9
+
+
 def store(parts: Iterator[pa.RecordBatch], sink: Sink) -> Iterator[pa.RecordBatch]:
-    """Write one partition's records, on an executor; yield one row (OUTCOME) for each part; after a failure no more."""
+    """Write one partition's records, on an executor; yield an Outcome for each part; after a failure no more."""
     try:
         for part in parts:
-            yield _outcome(store_part(part, sink))
-    except (PyMongoError, KafkaError) as error:
+            yield _row(store_part(part, sink))
+    except PyMongoError as error:
+        yield _row(Outcome(not_stored=f"{type(error).__name__}: {str(error)[:200]}"))
+    except KafkaError as error:
         _producer.cache_clear()  # an idempotent producer that has failed stays so
-        yield _outcome([0] * len(COUNTS), f"{type(error).__name__}: {str(error)[:200]}")
+        yield _row(Outcome(not_set_aside=f"{type(error).__name__}: {str(error)[:200]}"))
 
 
-def _outcome(counts: Sequence[int], failed: str | None = None) -> pa.RecordBatch:
-    columns = [pa.array([n], pa.int64()) for n in counts] + [pa.array([failed], pa.string())]
-    return pa.RecordBatch.from_arrays(columns, names=[*COUNTS, "failed"])
+def _row(outcome: Outcome) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array([msgspec.json.encode(outcome)], pa.binary())], names=["outcome"])
 
 
-def store_part(part: pa.RecordBatch, sink: Sink) -> list[int]:
+_outcome = msgspec.json.Decoder(Outcome)
+
+
+@dataclass
+class Sorted:
+    """A part's messages by what they are."""
+
+    users: list[Document] = field(default_factory=list)
+    ours: list[bool] = field(default_factory=list)  # of each user
+    letters: list[tuple[bytes | None, bytes, str, str]] = field(default_factory=list)
+    traced: dict[int, str] = field(default_factory=dict)
+    canaries: int = 0
+    canary: Canary | None = None
+
+
+def sort(part: pa.RecordBatch) -> Sorted:
+    """Tell users, canaries and poison apart."""
+    found = Sorted()
+    for value, key, partition, offset, at, ours, traceparent, journey in seen.messages(part):
+        try:
+            event = decode(value)
+        except PoisonMessage as error:
+            found.letters.append((key, without_secrets(value or b""), str(error), f"{USERS}:{partition}:{offset}"))
+            continue
+        trace_id = seen.trace_id(traceparent)
+        if event.canary:
+            found.canaries += 1
+            canary = Canary(event.user_id, event.fetched_at, at, trace_id) if ours else None
+            found.canary = seen.newer(found.canary, canary)
+            continue
+        found.users.append(document(event, partition, offset, at, trace_id))
+        found.ours.append(ours)
+        if journey:
+            found.traced[seen.micros(event.fetched_at)] = seen.text(traceparent)
+    return found
+
+
+def store_part(part: pa.RecordBatch, sink: Sink) -> Outcome:
     """
-    Store what is a user, set aside what is none; return COUNTS.
+    Store what is a user, set aside what is none.
 
     Raises:
         PyMongoError, KafkaError: a store or the brokers are down; the same part may be written again.
     """
-    database = _database(sink.mongo_uri)
-    users: list[Document] = []
-    letters: list[tuple[bytes | None, bytes, str, str]] = []
-    for value, key, partition, offset, at in zip(*(part.column(c).to_pylist() for c in COLUMNS), strict=True):
-        try:
-            users.append(document(decode(value), partition, offset, at))
-        except PoisonMessage as error:
-            letters.append((key, without_secrets(value or b""), str(error), f"{USERS}:{partition}:{offset}"))
-    if letters:
-        set_aside(_producer(sink.kafka_bootstrap), letters)
-    stored = 0
-    if users:
-        stored = insert(database, users)
-        show_newest(database, users)
-    return [part.num_rows, stored, len(users) - stored, len(letters)]
-
-
-def document(event: UserEvent, partition: int, offset: int, appended_at: datetime) -> Document:
-    """The document of a user as it is stored: the event, its place on users.raw, and when it passed where (UTC)."""
-    fields = msgspec.to_builtins(event, builtin_types=(datetime,))
-    return {
-        "_id": fields.pop("user_id"),
-        **fields,
-        "appended_at": appended_at,
-        "stored_at": datetime.now(UTC),
-        "topic": {"partition": partition, "offset": offset},
-    }
-
-
-def insert(database: Database[Document], users: Sequence[Document]) -> int:
-    """
-    Insert the users that are not there and return how many those were.
-
-    Raises:
-        PyMongoError: the store is down or refuses; what it took of the batch stays; the call may be made again.
-    """
-    now = datetime.now(UTC)
-    raw = [RawBSONDocument(bson.encode({**user, "stored_at": now})) for user in users]
-    try:
-        database[COLLECTION].insert_many(raw, ordered=False)
-    except BulkWriteError as error:
-        codes = {one["code"] for one in error.details["writeErrors"]}
-        if codes - {DUPLICATE_KEY}:
-            raise StoreRefused(f"write errors with codes {sorted(codes)}") from None
-        return int(error.details["nInserted"])
-    return len(raw)
-
-
-def show_newest(database: Database[Document], users: Sequence[Document]) -> None:
-    """Keep the last NEWEST users of a partition in one small document, so that a page need not search for them."""
-    partition = users[-1]["topic"]["partition"]
-    place = database[NEWEST_USERS]
-    known = (place.find_one({"_id": partition}) or {"users": []})["users"]
-    shown = {one["user_id"]: one for one in known} | {user["_id"]: newest(user) for user in users[-NEWEST:]}
-    place.replace_one({"_id": partition}, {"_id": partition, "users": list(shown.values())[-NEWEST:]}, upsert=True)
-
-
-def newest(user: Document) -> Document:
-    """What a page may know of a user that has just arrived."""
-    return {
-        "user_id": user["_id"],
-        "first": user["name"]["first"],
-        "last": user["name"]["last"],
-        "country": user["location"]["country"],
-        "gender": user["gender"],
-        "age": user["dob"]["age"],
-        "fetched_at": user["fetched_at"],
-        "stored_at": user["stored_at"],
-    }
+    database = connected(sink.mongo_uri)
+    found = sort(part)
+    if found.letters:
+        set_aside(_producer(sink.kafka_bootstrap), found.letters)
+    began_ns = time.time_ns()
+    known: set[int] = set()
+    if found.users:
+        known = insert(database, found.users)
+        show_newest(database, found.users)
+    ended_ns = time.time_ns()
+    inserted = len(found.users) - len(known)
+    new = [user for n, user in enumerate(found.users) if found.ours[n] and n not in known]
+    told = Seen(
+        Counted(0, inserted, len(known), len(found.letters), found.canaries),
+        fetched=dict(Counter(seen.micros(user["fetched_at"]) for user in new)),
+        traced=found.traced,
+        canary=found.canary,
+    )
+    copies = tuple(place_of(found.users[n]) for n in sorted(known))
+    return Outcome(seen.of(part).plus(told), inserted, began_ns, ended_ns, copies)
 
 
 def set_aside(producer: KafkaProducer, letters: Sequence[tuple[bytes | None, bytes, str, str]]) -> None:
@@ -191,20 +250,6 @@ def set_aside(producer: KafkaProducer, letters: Sequence[tuple[bytes | None, byt
     producer.flush(timeout=30)
     for future in futures:
         future.get(timeout=1)
-
-
-@lru_cache(maxsize=4)
-def _database(uri: str) -> Database[Document]:
-    """One client for each executor process: a connection for every batch would cost as much as its inserts."""
-    client: MongoClient[Document] = MongoClient(
-        uri,
-        serverSelectionTimeoutMS=3_000,
-        connectTimeoutMS=3_000,
-        socketTimeoutMS=5_000,
-        retryWrites=False,
-        tz_aware=True,
-    )
-    return client[DATABASE]
 
 
 @lru_cache(maxsize=4)

@@ -37,7 +37,7 @@ def forget(mongo_uri: str, before: date) -> int:
 
 def keep(mongo_uri: str, days: int, stopping: threading.Event) -> None:
     """Until `stopping`: keep the users of the last `days` days, and of today; 0 keeps all."""
-    waiting = retry.policy("retention", PyMongoError, longest_s=LOOK_EVERY_S, stopping=stopping)
+    waiting = retry.policy("removing users", PyMongoError, longest_s=LOOK_EVERY_S, stopping=stopping)
     done: date | None = None
     while days and not stopping.is_set():
         today = datetime.now(UTC).date()

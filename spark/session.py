@@ -7,8 +7,10 @@ from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 
-from services.contract import USERS
+from observability.tracing import JOURNEY, TRACEPARENT, TRACESTATE
+from services.contract import ROW, USERS
 
+PROMETHEUS = "org.apache.spark.metrics.sink.PrometheusServlet"
 ROCKSDB = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
 
 
@@ -57,6 +59,9 @@ def start(wanted: Settings) -> SparkSession:
         "spark.ui.port": str(wanted.spark_ui_port),
         "spark.port.maxRetries": "0",
         "spark.ui.showConsoleProgress": "false",
+        "spark.ui.prometheus.enabled": "true",
+        "spark.metrics.conf.*.sink.prometheusServlet.class": PROMETHEUS,
+        "spark.metrics.conf.*.sink.prometheusServlet.path": "/metrics/prometheus",
         "spark.ui.retainedJobs": "100",
         "spark.ui.retainedStages": "100",
         "spark.ui.retainedTasks": "1000",
@@ -70,6 +75,7 @@ def start(wanted: Settings) -> SparkSession:
         "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
         "spark.sql.streaming.noDataMicroBatches.enabled": "false",
         "spark.sql.streaming.stopTimeout": "5s",
+        "spark.sql.streaming.metricsEnabled": "true",
         "spark.sql.streaming.numRecentProgressUpdates": "10",
     }
     builder = SparkSession.builder.master(wanted.spark_master).appName("vigie")
@@ -80,19 +86,45 @@ def start(wanted: Settings) -> SparkSession:
     return session
 
 
+TRACEPARENT_BYTES = 55  # of W3C's version 00; what is longer or shorter names no trace
+COLUMNS = (
+    "key",
+    "value",
+    "partition",
+    "offset",
+    "timestamp",
+    f"coalesce(exists(headers, h -> h.key = '{ROW}'), false) AS ours",
+    f"get(filter(headers, h -> h.key = '{TRACEPARENT}' AND length(h.value) = {TRACEPARENT_BYTES}), 0).value "
+    f"AS {TRACEPARENT}",
+    f"coalesce(exists(headers, h -> h.key = '{TRACESTATE}' AND h.value = CAST('{JOURNEY}' AS BINARY)), false) "
+    "AS journey",
+)
+
+
 def messages(session: SparkSession, wanted: Settings) -> DataFrame:
     """
-    Stream users.raw from its oldest record: key, value, topic, partition, offset, timestamp.
+    Stream users.raw from its oldest record, as `flat` has it.
 
     A batch takes at most VIGIE_MAX_OFFSETS_PER_TRIGGER records. Records that Kafka forgot before they were read stop
     the lane (`failOnDataLoss`): they are lost, and it says so.
     """
-    return (
+    return flat(
         session.readStream.format("kafka")
         .option("kafka.bootstrap.servers", wanted.bootstrap)
         .option("subscribe", USERS)
         .option("startingOffsets", "earliest")
         .option("maxOffsetsPerTrigger", wanted.max_offsets_per_trigger)
         .option("failOnDataLoss", "true")
+        .option("includeHeaders", "true")
         .load()
     )
+
+
+def flat(records: DataFrame) -> DataFrame:
+    """
+    Key, value, partition, offset, timestamp of each record, and of its headers: `ours`, `traceparent`, `journey`.
+
+    The JVM takes the headers apart: nothing that somebody put there, however large, goes on to Python but a
+    `traceparent` of the right length, as bytes.
+    """
+    return records.selectExpr(*COLUMNS)

@@ -6,21 +6,40 @@ is the full value of its key, so a batch may be written twice. The store being d
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 
+import msgspec
 import pyarrow as pa
 from cassandra import DriverException
 from cassandra.cluster import NoHostAvailable, Session
 from cassandra.concurrent import execute_concurrent
 from cassandra.query import PreparedStatement
+from pyspark.accumulators import Accumulator
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F  # noqa: N812 — its usual name
 
 from observability import retry
 from observability.logs import Log
 from services.contract import PoisonMessage, decode
-from spark.contract import AGE, AGE_BAND, ALL_TIME, COUNTRY, DIMENSIONS, EVERYONE, GENDER, KEYSPACE, NATIONALITY, STATS
+from spark import ledger, report, seen
+from spark.contract import (
+    AGE,
+    AGE_BAND,
+    ALL_TIME,
+    COUNTRY,
+    DIMENSIONS,
+    EVERYONE,
+    GENDER,
+    KEYSPACE,
+    NATIONALITY,
+    NEWEST_ID,
+    STATS,
+    Counted,
+    Ledger,
+)
+from spark.seen import NOTHING, Canary, Seen
 from spark.totals import Key, Minute, Sums, Totals
 
 log = Log(__name__)
@@ -37,27 +56,55 @@ _SCHEMA = pa.schema(
         ("age", pa.int32()),
     ]
 )
+Write = tuple[PreparedStatement, tuple[object, ...]]
 STORE_DOWN = (NoHostAvailable, DriverException)
 
 
-def facts(parts: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """What is counted of each user (FACTS), on an executor; poison is left to the raw lane, which sets it aside."""
+def facts(parts: Iterator[pa.RecordBatch], noted: Accumulator[Seen]) -> Iterator[pa.RecordBatch]:
+    """
+    What is counted of each user (FACTS), on an executor; poison is left to the raw lane, which sets it aside.
+
+    What is not summed is `noted` here, before copies are dropped: who was seen, from where to where.
+    """
     for part in parts:
-        rows = []
-        for value, at in zip(part.column("value").to_pylist(), part.column("timestamp").to_pylist(), strict=True):
-            try:
-                event = decode(value)
-            except PoisonMessage:
-                continue
-            where = event.location.country
-            rows.append((event.user_id, at, event.fetched_at, where, event.gender, event.nat, event.dob.age))
+        rows, beside = sort(part)
+        noted.add(seen.of(part).plus(beside))
         columns = list(zip(*rows, strict=True)) or [()] * len(_SCHEMA)
         yield pa.RecordBatch.from_arrays(
             [pa.array(c, field.type) for c, field in zip(columns, _SCHEMA, strict=True)], schema=_SCHEMA
         )
 
 
-def by_minute(messages: DataFrame, dedup_minutes: int) -> DataFrame:
+def sort(part: pa.RecordBatch) -> tuple[list[tuple[object, ...]], Seen]:
+    """The part's users as FACTS, and what the lane has to tell of it beside them."""
+    rows: list[tuple[object, ...]] = []
+    fetched: Counter[int] = Counter()
+    traced: dict[int, str] = {}
+    canary: Canary | None = None
+    poison = canaries = 0
+    for value, _, _, _, at, ours, traceparent, journey in seen.messages(part):
+        try:
+            event = decode(value)
+        except PoisonMessage:
+            poison += 1
+            continue
+        if event.canary:
+            canaries += 1
+            if ours:
+                one = Canary(event.user_id, event.fetched_at, at, seen.trace_id(traceparent))
+                canary = seen.newer(canary, one)
+            continue
+        where = event.location.country
+        rows.append((event.user_id, at, event.fetched_at, where, event.gender, event.nat, event.dob.age))
+        if ours:
+            fetched[seen.micros(event.fetched_at)] += 1
+        if journey:
+            traced[seen.micros(event.fetched_at)] = seen.text(traceparent)
+    counted = Counted(poison=poison, canaries=canaries)
+    return rows, Seen(counted, fetched=dict(fetched), traced=traced, canary=canary)
+
+
+def by_minute(messages: DataFrame, dedup_minutes: int, noted: Accumulator[Seen]) -> DataFrame:
     """
     Count messages of users.raw: (minute, dimension, value) -> users, age_sum, and the newest `fetched_at` among them.
 
@@ -73,8 +120,8 @@ def by_minute(messages: DataFrame, dedup_minutes: int) -> DataFrame:
     }
     facets = [F.struct(F.lit(name).alias("dimension"), values[name].alias("value")) for name in DIMENSIONS]
     return (
-        messages.select("value", "timestamp")
-        .mapInArrow(facts, FACTS)
+        messages.select(*seen.COLUMNS)
+        .mapInArrow(lambda parts: facts(parts, noted), FACTS)
         .withWatermark("at", f"{dedup_minutes} minutes")
         .dropDuplicatesWithinWatermark(["user_id"])
         .select("at", "fetched_at", "age", F.explode(F.array(*facets)).alias("facet"))
@@ -96,6 +143,10 @@ class Tables:
         self.put_total = session.prepare(
             f"INSERT INTO {KEYSPACE}.totals (period, dimension, value, users, age_sum) VALUES (?,?,?,?,?)"
         )
+        self.put_canary = session.prepare(
+            f"INSERT INTO {KEYSPACE}.canaries (id, user_id, fetched_at, summed_at) VALUES (?,?,?,?) USING TIMESTAMP ?"
+        )
+        self.put_ledger = session.prepare(f"INSERT INTO {KEYSPACE}.ledger (lane, body) VALUES (?,?)")
         self.put_lane = session.prepare(f"INSERT INTO {KEYSPACE}.lanes (lane, summed_at, newest) VALUES (?,?,?)")
         self.get_minutes = session.prepare(
             f"SELECT minute, value, users, age_sum FROM {KEYSPACE}.stats_by_minute WHERE dimension=? AND day=?"
@@ -110,6 +161,11 @@ class Tables:
             for row in self.session.execute(self.get_minutes, (dimension, day)):
                 yield Minute(dimension, row.minute, row.value, Sums(row.users, row.age_sum))
 
+    def ledger(self) -> Ledger | None:
+        """The lane's ledger; None before its first batch."""
+        row = self.session.execute(f"SELECT body FROM {KEYSPACE}.ledger WHERE lane=%s", (STATS,)).one()
+        return msgspec.json.decode(row.body, type=Ledger) if row else None
+
     def days(self) -> dict[date, dict[Key, Sums]]:
         """The stored totals of every day."""
         periods = [row.period for row in self.session.execute(f"SELECT DISTINCT period FROM {KEYSPACE}.totals")]
@@ -122,7 +178,7 @@ class Tables:
             if period != ALL_TIME
         }
 
-    def put(self, writes: Iterable[tuple[PreparedStatement, tuple[object, ...]]]) -> None:
+    def put(self, writes: Iterable[Write]) -> None:
         """
         Write rows, `concurrency` at a time.
 
@@ -133,36 +189,86 @@ class Tables:
 
 
 def batch_writer(
-    connect: Callable[[], Session], concurrency: int, stopping: threading.Event
+    connect: Callable[[], Session], concurrency: int, noted: Accumulator[Seen], stopping: threading.Event
 ) -> Callable[[DataFrame, int], None]:
-    """Return what `foreachBatch` calls: when it returns, every minute that the batch touched is stored and totalled."""
+    """
+    Return what `foreachBatch` calls.
+
+    When it returns, every minute that the batch touched is stored and totalled, and the batch is in the ledger.
+    """
     waiting = retry.policy("cassandra", STORE_DOWN, stopping=stopping)
     tables = waiting(lambda: Tables(connect(), concurrency))
     totals = waiting(lambda: Totals(tables.days(), tables.minutes_of))
 
+    def put(table: str, writes: Sequence[Write]) -> report.Attempt:
+        with report.attempt(STATS, report.CASSANDRA, table, STORE_DOWN) as told:
+            tables.put(writes)
+            told.rows = len(writes)
+        return told
+
+    def keep_ledger(batch_id: int, whole: Seen) -> report.Attempt:
+        with report.attempt(STATS, report.CASSANDRA, "ledger", STORE_DOWN) as told:
+            one = ledger.after(tables.ledger(), batch_id, whole.counted, whole.begins, whole.ends)
+            writes = [(tables.put_ledger, (STATS, msgspec.json.encode(one).decode())), *newest_canary(tables, whole)]
+            tables.put(writes)
+            told.rows = len(writes)
+        return told
+
     def write(batch: DataFrame, batch_id: int) -> None:
-        rows = batch.collect()
-        if not rows:
-            return
-        minutes = [minute(row) for row in rows]
-        waiting(
-            tables.put,
-            [(tables.put_minute, (m.dimension, m.minute.date(), m.minute, m.value, *m.sums)) for m in minutes],
-        )
-        days, all_time = waiting(totals.take, minutes)
-        sums = [(str(day), *key, *total) for (day, key), total in days.items()]
-        sums += [(ALL_TIME, *key, *total) for key, total in all_time.items()]
-        newest = max(row.newest for row in rows)
-        waiting(
-            tables.put,
-            [
-                *((tables.put_total, values) for values in sums),
-                (tables.put_lane, (STATS, datetime.now(UTC), newest.astimezone(UTC))),
-            ],
-        )
-        log.info("batch summed", lane=STATS, batch=batch_id, minutes=len(minutes), totals=len(sums))
+        with report.batch(STATS, batch_id) as told:
+            noted.value = NOTHING
+            rows = batch.collect()
+            whole = noted.value
+            minutes = [minute(row) for row in rows]
+            done: list[report.Attempt] = []
+            if rows:
+                done.append(waiting(put, "stats_by_minute", minutes_to_put(tables, minutes)))
+                sums = waiting(totals.take, minutes)
+                newest = max(row.newest for row in rows)
+                done.append(waiting(put, "totals", totals_to_put(tables, *sums, newest)))
+                # copies that were dropped may be in it
+                report.arrived(STATS, whole.fetched, whole.traced, done[-1].ended_ns)
+            done.append(waiting(keep_ledger, batch_id, whole))
+            report.done(told, whole, became(whole.counted), [written(done, whole)], sum(one.seconds for one in done))
+        log.info("batch summed", lane=STATS, batch=batch_id, minutes=len(minutes), read=whole.counted.read)
 
     return write
+
+
+def minutes_to_put(tables: Tables, minutes: Iterable[Minute]) -> list[Write]:
+    return [(tables.put_minute, (m.dimension, m.minute.date(), m.minute, m.value, *m.sums)) for m in minutes]
+
+
+def totals_to_put(
+    tables: Tables, days: Mapping[tuple[date, Key], Sums], all_time: Mapping[Key, Sums], newest: datetime
+) -> list[Write]:
+    """The totals that changed, and when that was."""
+    sums = [(str(day), *key, *total) for (day, key), total in days.items()]
+    sums += [(ALL_TIME, *key, *total) for key, total in all_time.items()]
+    return [
+        *((tables.put_total, values) for values in sums),
+        (tables.put_lane, (STATS, datetime.now(UTC), newest.astimezone(UTC))),
+    ]
+
+
+def newest_canary(tables: Tables, whole: Seen) -> list[Write]:
+    """The batch's newest canary; Cassandra keeps the one that was fetched last, since that is the write's time."""
+    if whole.canary is None:
+        return []
+    one = whole.canary
+    values = (NEWEST_ID, one.user_id, one.fetched_at.astimezone(UTC), datetime.now(UTC), seen.micros(one.fetched_at))
+    return [(tables.put_canary, values)]
+
+
+def became(counted: Counted) -> Counted:
+    """The messages that were users, copies among them: which were dropped the lane cannot tell."""
+    return msgspec.structs.replace(counted, users=counted.read - counted.poison - counted.canaries)
+
+
+def written(done: Sequence[report.Attempt], whole: Seen) -> report.Written:
+    """The batch's writes, as its journeys tell them."""
+    rows, times = sum(one.rows for one in done), (done[0].began_ns, done[-1].ended_ns)
+    return report.Written(report.CASSANDRA, "totals", rows, *times, whole.journeys)
 
 
 def minute(row: Row) -> Minute:

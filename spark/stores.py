@@ -17,7 +17,7 @@ from pymongo import MongoClient
 from pymongo.errors import CollectionInvalid, PyMongoError
 
 from observability import logs, retry, settings
-from spark.contract import DATABASE, KEYSPACE, NEWEST_USERS, SCHEMA_VERSION, TABLES, USERS
+from spark.contract import CANARIES, DATABASE, KEYSPACE, LEDGER, NEWEST_USERS, SCHEMA_VERSION, TABLES, USERS
 
 log = logs.Log(__name__)
 
@@ -107,7 +107,7 @@ def make_collections(wanted: Settings) -> None:
     """
     with MongoClient[dict[str, object]](wanted.mongo_uri, serverSelectionTimeoutMS=3_000) as client:
         database = client[DATABASE]
-        for name in (USERS, NEWEST_USERS):
+        for name in (USERS, NEWEST_USERS, CANARIES, LEDGER):
             try:
                 database.create_collection(name)
             except CollectionInvalid:

@@ -13,8 +13,27 @@ import msgspec
 import pytest
 import requests
 
+PIPELINE = Path(__file__).parent / "test_pipeline"
 CONTRACT_URL = os.environ.get("VIGIE_CONTRACT_URL", "")
 TIMEOUT_S = 10
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """
+    Let two processes share the work (`pytest -n 2 --dist loadgroup`), each file's tests together.
+
+    One has the tests of the whole system, which share one running system; the other has the rest, and last those that
+    start a whole system of their own.
+    """
+    order = {"stack": 0, "launched": 2}
+
+    def turn(item: pytest.Item) -> int:
+        used = getattr(item, "fixturenames", ()) if item.path.parent == PIPELINE else ()
+        return next((order[name] for name in order if name in used), 1)
+
+    items.sort(key=turn)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("pipeline" if turn(item) == 0 else item.path.name))
 
 
 @dataclass(frozen=True)
@@ -45,8 +64,9 @@ class Running:
 def environment(state: Path, **settings: str) -> dict[str, str]:
     """The environment of a simulator: nothing of the caller's settings, free ports, no limit."""
     outer = {key: value for key, value in os.environ.items() if not key.startswith("VIGIE_")}
-    ports = {"VIGIE_SIMULATOR_PORT": "0", "VIGIE_SIMULATOR_ADMIN_PORT": "0", "VIGIE_SIMULATOR_LIMIT_USERS": "0"}
-    return outer | {"VIGIE_STATE": str(state)} | ports | settings
+    ports = {"VIGIE_SIMULATOR_PORT": "0", "VIGIE_SIMULATOR_ADMIN_PORT": "0", "VIGIE_SIMULATOR_METRICS_PORT": "0"}
+    free = {"VIGIE_SIMULATOR_LIMIT_USERS": "0", "VIGIE_OTLP_ENDPOINT": "off"}
+    return outer | {"VIGIE_STATE": str(state)} | ports | free | settings
 
 
 def command(*arguments: str) -> list[str]:

@@ -9,13 +9,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
 import msgspec
 
-from observability import logs
+from observability import logs, metrics, names, telemetry
 from observability.settings import WrongSetting, environ, read
 from services.simulator.admin import LOOPBACK, AdminListener
 from services.simulator.faults import KINDS, Board
@@ -72,6 +72,26 @@ def listen(setting: str, host: str, port: int, listener: Callable[[], L]) -> L:
         raise PortUnavailable(f"{setting}={port}: cannot listen on {host}:{port}: {error.strerror}") from error
 
 
+def of_simulator(simulator: Simulator) -> Iterator[metrics.Sample]:
+    """What is read at every scrape."""
+    yield names.SIMULATOR_USERS, {}, simulator.journal.users
+    for status, n in simulator.journal.statuses().items():
+        yield names.SIMULATOR_REQUESTS, {"status": str(status)}, n
+    yield names.SIMULATOR_FAULTS, {}, len(simulator.board.on())
+
+
+def begin(env: Mapping[str, str]) -> Settings:
+    """
+    Read the settings; then start logs and metrics. There are no spans: this stands for a source that is not ours.
+
+    Raises:
+        WrongSetting: a setting is missing or wrong.
+    """
+    settings = read(Settings, env)
+    telemetry.start("simulator", env)
+    return settings
+
+
 def serve(settings: Settings) -> None:
     """
     Answer on both ports, for ever.
@@ -81,6 +101,7 @@ def serve(settings: Settings) -> None:
     """
     limit = Limit(settings.simulator_limit_users, settings.simulator_limit_window_s, time.monotonic)
     simulator = Simulator(limit, Board(), Journal())
+    metrics.read_at_scrape(lambda: of_simulator(simulator))
     host, port, admin_port = settings.host, settings.simulator_port, settings.simulator_admin_port
     api = listen("VIGIE_SIMULATOR_PORT", host, port, lambda: ApiListener(host, port, simulator))
     admin = listen(
@@ -97,9 +118,8 @@ def main() -> None:
     argparse.ArgumentParser(
         prog="python -m services.simulator", description=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
-    logs.start("simulator")
     try:
-        serve(read(Settings, environ()))
+        serve(begin(environ()))
     except (WrongSetting, PortUnavailable) as error:
         sys.exit(str(error))
 

@@ -40,6 +40,7 @@ class Journal:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._requests = self._limited = self._users = 0
+        self._statuses: Counter[int] = Counter()
         self._pages: OrderedDict[tuple[str, int], int] = OrderedDict()
 
     def request(self) -> None:
@@ -49,6 +50,20 @@ class Journal:
     def limited(self) -> None:
         with self._lock:
             self._limited += 1
+
+    def answered(self, status: int) -> None:
+        with self._lock:
+            self._statuses[status] += 1
+
+    @property
+    def users(self) -> int:
+        """The users of every page that was sent whole."""
+        return self._users
+
+    def statuses(self) -> dict[int, int]:
+        """How many requests were answered with each status."""
+        with self._lock:
+            return dict(self._statuses)
 
     def served(self, seed: str, results: int, page: int, users: int) -> None:
         """Note a page that is sent whole, with so many users on it."""

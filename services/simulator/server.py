@@ -45,6 +45,11 @@ class Simulator:
     def reply(self, target: str, client: str) -> Reply:
         """Answer a GET of `target`, a path with its query, to the client with this address."""
         self.journal.request()
+        reply = self._reply(target, client)
+        self.journal.answered(reply.status)
+        return reply
+
+    def _reply(self, target: str, client: str) -> Reply:
         path, _, query = target.partition("?")
         if path not in api.PATHS:
             return text(404)

@@ -24,10 +24,10 @@ from spark.contract import DATABASE, KEYSPACE, NEWEST_USERS, TABLES, USERS
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]
 
-CASSANDRA_PORT, MONGO_PORT = 28142, 28117
+CASSANDRA_PORT, MONGO_PORT = 28442, 28417
 PORTS = {
     "VIGIE_CASSANDRA_PORT": str(CASSANDRA_PORT),
-    "VIGIE_CASSANDRA_STORAGE_PORT": "28110",
+    "VIGIE_CASSANDRA_STORAGE_PORT": "28410",
     "VIGIE_MONGO_PORT": str(MONGO_PORT),
 }
 NOW = datetime.now(UTC).replace(microsecond=0)

@@ -1,6 +1,5 @@
-"""The page itself, as Streamlit runs it, for each state of the stores."""
+"""The users' page itself, as Streamlit runs it, for each state of the stores."""
 
-import socket
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -26,17 +25,8 @@ def _no_cache():
     st.cache_data.clear()
 
 
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def page(monkeypatch, said: Reading | None = None) -> AppTest:
     """The page over this reading; over real stores that are not there if none is given."""
-    monkeypatch.setenv("VIGIE_CASSANDRA_HOSTS", "127.0.0.1")
-    monkeypatch.setenv("VIGIE_CASSANDRA_PORT", str(closed_port()))
-    monkeypatch.setenv("VIGIE_MONGO_URI", f"mongodb://127.0.0.1:{closed_port()}")
     if said is not None:
         monkeypatch.setattr(Stores, "read", lambda self: said)
     return AppTest.from_file(PAGE, default_timeout=10).run()

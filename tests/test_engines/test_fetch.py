@@ -10,9 +10,15 @@ from engines.builds import BUILDS, Build
 from engines.fetch import CannotFetch
 
 SPARK = next(build for build in BUILDS if build.name == "spark")
+PROMETHEUS = next(build for build in BUILDS if build.name == "prometheus")
 WORKING = """#!/bin/sh
 for word in "$@"; do case "$word" in -DoutputDirectory=*) echo x > "${word#-DoutputDirectory=}/one.jar";; esac; done
 echo "$JAVA_HOME" > "$(dirname "$0")/java_home"
+"""
+GO = """#!/bin/sh
+for word in "$@"; do case "$word" in
+    -o=*) into="${word#-o=}";; github.com/*) echo "$@" > "$into${word##*/}";;
+esac; done
 """
 BROKEN = "#!/bin/sh\necho 'Could not transfer artifact: connection refused'; exit 1\n"
 
@@ -26,9 +32,9 @@ def machine(tmp_path: Path, monkeypatch) -> Path:
     return tmp_path
 
 
-def maven(machine: Path, script: str) -> None:
-    (machine / "bin" / "mvn").write_text(script)
-    (machine / "bin" / "mvn").chmod(0o755)
+def maven(machine: Path, script: str, name: str = "mvn") -> None:
+    (machine / "bin" / name).write_text(script)
+    (machine / "bin" / name).chmod(0o755)
 
 
 def cached() -> list[str]:
@@ -45,6 +51,15 @@ def test_an_engine_is_fetched_once_with_the_chosen_java(machine: Path, capsys):
     maven(machine, BROKEN)
     fetch.fetch([SPARK], "/java17")
     assert capsys.readouterr().out == ""
+
+
+def test_one_build_of_go_makes_each_of_its_programs(machine: Path):
+    maven(machine, GO, "go")
+    fetch.fetch_one(PROMETHEUS, "/java17")
+    made = builds.folder(PROMETHEUS)
+    assert sorted(one.name for one in made.iterdir()) == ["prometheus", "promtool"]
+    assert "-mod=readonly" in (made / "promtool").read_text()
+    assert "-tags=remove_all_sd,enable_file_sd" in (made / "promtool").read_text()
 
 
 def test_a_fetch_that_fails_leaves_nothing_and_says_what_maven_said(machine: Path):

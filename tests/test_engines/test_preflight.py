@@ -43,8 +43,33 @@ def test_the_ports_of_what_is_not_started_here_are_not_asked_for(configured, sta
         VIGIE_SIMULATOR_PORT=str(held),
         VIGIE_SOURCE_URL="https://randomuser.me/api/",
     )
-    names = [one.name for one in programs.programs(config, state, "/java", programs.store(config, state))]
+    planned = programs.programs(config, state, "/java", programs.store(config, state))
+    names = [one.name for one in planned if one.room != programs.WATCHERS]
     assert names == ["kafka-1", "kafka-2", "kafka-3", "cassandra", "ingest", "spark", "dashboard"]
+    assert not [one for one in preflight.held_ports(config.host, planned) if str(held) in one]
+
+
+@pytest.mark.parametrize(
+    ("setting", "whose"),
+    [
+        ("VIGIE_PROMETHEUS_PORT", "prometheus"),
+        ("VIGIE_OTLP_PORT", "jaeger"),
+        ("VIGIE_INGEST_METRICS_PORT", "ingest"),
+        ("VIGIE_SPARK_METRICS_PORT", "spark"),
+        ("VIGIE_CASSANDRA_JMX_PORT", "cassandra"),
+    ],
+)
+def test_a_held_port_of_those_who_answer_prometheus_is_told(configured, state, held, setting, whose):
+    assert any(f"({setting}, for {whose})" in one for one in told(configured(**{setting: str(held)}), state))
+
+
+def test_without_watchers_their_ports_are_not_asked_for(configured, state, held):
+    config = configured(VIGIE_WATCH="0", VIGIE_PROMETHEUS_PORT=str(held), VIGIE_KAFKA_JMX_PORT=str(held))
+    assert not [one for one in told(config, state) if f"port {held}" in one]
+
+
+def test_the_ports_of_the_settings_as_they_come_are_all_different(configured, state):
+    assert preflight.asked_twice(programs.programs(configured(), state, "/java", EMBEDDED)) == []
 
 
 def test_two_settings_that_want_one_port_are_told(configured, state):

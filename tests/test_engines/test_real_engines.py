@@ -12,8 +12,11 @@ from pathlib import Path
 import psutil
 import pymongo
 import pytest
+import requests
 from cassandra.cluster import Cluster, Session
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 from pymongo.errors import BulkWriteError
 
 from engines import builds, leftovers, ready, supervise
@@ -46,6 +49,18 @@ class Stack:
     def pids(self) -> dict[str, int]:
         return {name: one.pid for name, one in supervise.processes(self.state).items() if one.pid}
 
+    def metrics(self, name: str) -> dict[str, list[Sample]]:
+        """{metric: its samples} of a broker (`kafka-1`) or of Cassandra, as their agents answer Prometheus."""
+        port = int(self.env["VIGIE_CASSANDRA_JMX_PORT"])
+        if name.startswith("kafka"):
+            port = int(self.env["VIGIE_KAFKA_JMX_PORT"]) + int(name[-1]) - 1
+        answer = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10)
+        found: dict[str, list[Sample]] = {}
+        for family in text_string_to_metric_families(answer.text):
+            for sample in family.samples:
+                found.setdefault(sample.name, []).append(sample)
+        return found
+
     def session(self) -> Session:
         cluster = Cluster(["127.0.0.1"], port=self.cassandra, protocol_version=5)
         return cluster.connect()
@@ -54,7 +69,7 @@ class Stack:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory, free_ports: Callable[[int], list[int]]) -> Iterator[Stack]:
     """Three brokers, Cassandra and the document store, and nothing else, in a folder whose name has a space."""
-    ports = free_ports(9)
+    ports = free_ports(13)
     state = State(tmp_path_factory.mktemp("with space"))
     outer = {key: value for key, value in os.environ.items() if not key.startswith("VIGIE_")}
     settings = {
@@ -64,6 +79,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory, free_ports: Callable[[int], 
         "VIGIE_CASSANDRA_PORT": str(ports[6]),
         "VIGIE_CASSANDRA_STORAGE_PORT": str(ports[7]),
         "VIGIE_MONGO_PORT": str(ports[8]),
+        "VIGIE_KAFKA_JMX_PORT": str(ports[9]),
+        "VIGIE_CASSANDRA_JMX_PORT": str(ports[12]),
     }
     bootstrap = [f"127.0.0.1:{port}" for port in ports[:3]]
     made = Stack(outer | settings, state, bootstrap, ports[6], f"mongodb://127.0.0.1:{ports[8]}")
@@ -98,6 +115,38 @@ def test_a_topic_has_three_copies_and_takes_messages_while_a_broker_is_killed(st
     assert sorted(found, key=int) == [str(n).encode() for n in range(30)]
     for client in (consumer, producer, admin):
         client.close()
+
+
+def test_the_brokers_tell_prometheus_what_they_hold_and_who_leads(stack: Stack):
+    told = [stack.metrics(f"kafka-{number}") for number in (1, 2, 3)]
+    assert sum(one["kafka_active_controller"][0].value for one in told) == 1
+    wait(lambda: sum(stack.metrics(f"kafka-{n}")["kafka_under_replicated_partitions"][0].value for n in (1, 2, 3)) == 0)
+    for one in told:
+        assert one["kafka_active_brokers"][0].value == 3
+        assert one["kafka_log_size_bytes"]
+        for name in ("kafka_under_min_isr_partitions", "kafka_offline_partitions", "kafka_offline_log_directories"):
+            assert one[name][0].value == 0, name
+        for name in ("kafka_messages_in_total", "kafka_bytes_out_total", "kafka_isr_shrinks_total", "kafka_raft_state"):
+            assert one[name], name
+        assert {sample.labels["request"] for sample in one["kafka_request_seconds"]} == {"Produce", "FetchConsumer"}
+        assert {"heap", "nonheap"} <= {sample.labels["area"] for sample in one["jvm_memory_used_bytes"]}
+
+
+def test_cassandra_tells_prometheus_how_long_requests_take(stack: Stack):
+    session = stack.session()
+    session.execute("SELECT release_version FROM system.local")
+    session.cluster.shutdown()
+    told = stack.metrics("cassandra")
+    assert told["cassandra_nodes_up"][0].value == 1
+    for name in ("seconds", "timeouts_total", "unavailables_total", "failures_total"):
+        assert {sample.labels["request"] for sample in told[f"cassandra_request_{name}"]} == {"Read", "Write"}
+    assert {sample.labels["message"] for sample in told["cassandra_dropped_messages_total"]} == {
+        "MUTATION",
+        "READ",
+        "HINT",
+    }
+    for name in ("compactions_pending", "storage_load_bytes", "hints_total", "commitlog_pending", "stage_pending"):
+        assert told[f"cassandra_{name}"], name
 
 
 def test_rows_that_cassandra_acknowledged_outlive_a_kill(stack: Stack):
@@ -153,7 +202,8 @@ def test_down_leaves_no_process_no_port_and_no_file_and_the_next_up_finds_the_da
     assert done.returncode == 0, done.stdout
     assert time.monotonic() - began < 30
     assert leftovers.marked(stack.state.root) == []
-    ports = [int(one.rsplit(":", 1)[1]) for one in (*stack.bootstrap, stack.mongo)]
+    agents = [int(stack.env[name]) for name in ("VIGIE_KAFKA_JMX_PORT", "VIGIE_CASSANDRA_JMX_PORT")]
+    ports = agents + [int(one.rsplit(":", 1)[1]) for one in (*stack.bootstrap, stack.mongo)]
     assert not [port for port in (*ports, stack.cassandra) if ready.port("127.0.0.1", port)]
     assert sorted(one.name for one in stack.state.root.iterdir()) == ["data", "lock", "logs"]
     again = stack.run("up", "--only", "documents")

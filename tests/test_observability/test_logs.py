@@ -4,8 +4,9 @@ import json
 import logging
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
 
-from observability import lock
+from observability import lock, logs
 from observability.logs import JsonLines
 
 
@@ -28,3 +29,23 @@ def test_a_lock_is_held_by_one_until_its_end(tmp_path):
         pass
     with lock.alone(file, "again"):
         pass
+
+
+def test_a_line_that_repeats_is_left_out_and_the_next_tells_how_often():
+    now = [0.0]
+    repeats = logs.Repeats(lambda: now[0])
+    record = logging.LogRecord("services.x", logging.WARNING, "", 0, "again", (), None)
+    assert [repeats.filter(record) for _ in range(logs.BURST + 5)].count(False) == 5
+    now[0] = logs.WINDOW_S + 1
+    assert repeats.filter(record)
+    assert record.left_out == 5
+    assert repeats.counted == {("warning", "yes"): logs.BURST + 1, ("warning", "suppressed"): 5}
+
+
+def test_a_line_within_a_span_has_its_ids():
+    record = logging.LogRecord("services.x", logging.INFO, "", 0, "said", (), None)
+    provider = TracerProvider(shutdown_on_exit=False)
+    with provider.get_tracer("test").start_as_current_span("one") as span:
+        line = json.loads(logs.JsonLines("ingest").format(record))
+    assert line["trace_id"] == f"{span.get_span_context().trace_id:032x}"
+    assert line["hop"] == "services.x"

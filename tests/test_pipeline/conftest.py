@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,22 @@ PORTS = (
     "VIGIE_SIMULATOR_ADMIN_PORT 91",
     "VIGIE_SPARK_UI_PORT 40",
     "VIGIE_DASHBOARD_PORT 101",
+    "VIGIE_PROMETHEUS_PORT 110",
+    "VIGIE_ALERTMANAGER_PORT 111",
+    "VIGIE_JAEGER_PORT 112",
+    "VIGIE_OTLP_PORT 113",
+    "VIGIE_JAEGER_HEALTH_PORT 114",
+    "VIGIE_JAEGER_GRPC_PORT 115",
+    "VIGIE_JAEGER_METRICS_PORT 116",
+    "VIGIE_SPANMETRICS_PORT 117",
+    "VIGIE_INGEST_METRICS_PORT 120",
+    "VIGIE_SPARK_METRICS_PORT 121",
+    "VIGIE_DASHBOARD_METRICS_PORT 122",
+    "VIGIE_AUDITOR_METRICS_PORT 123",
+    "VIGIE_EXPORTER_METRICS_PORT 124",
+    "VIGIE_SIMULATOR_METRICS_PORT 125",
+    "VIGIE_KAFKA_JMX_PORT 130",
+    "VIGIE_CASSANDRA_JMX_PORT 135",
 )
 RUN = {
     "VIGIE_SEED": "pipeline",
@@ -130,15 +146,34 @@ class Stack:
     def until(self, done: Callable[[], Any], limit_s: float = 60) -> Any:
         """Wait for what `done` returns to be true, and return it; fail after `limit_s` seconds."""
         ends = time.monotonic() + limit_s
-        while not (found := done()):
+        while True:
+            found = None
+            with suppress(requests.RequestException):  # a watcher that starts does not answer yet
+                found = done()
+            if found:
+                return found
             assert time.monotonic() < ends, f"not within {limit_s} s"
             time.sleep(0.3)
-        return found
 
     def grown(self, hop: str, by: int, limit_s: float = 90) -> None:
         """Wait until a hop has counted so many more."""
         before = self.hops()[hop] or 0
         self.until(lambda: (self.hops()[hop] or 0) >= before + by, limit_s)
+
+    def ask(self, expression: str) -> list[dict[str, Any]]:
+        """What Prometheus answers now: one {metric, value} a series."""
+        address = f"http://127.0.0.1:{self.env['VIGIE_PROMETHEUS_PORT']}/api/v1/query"
+        said = requests.get(address, {"query": expression}, timeout=10).json()
+        assert said["status"] == "success", f"{expression}: {said}"
+        return said["data"]["result"]
+
+    def firing(self) -> dict[str, list[dict[str, str]]]:
+        """The labels of every alert that the Alertmanager has, by the alert's name."""
+        address = f"http://127.0.0.1:{self.env['VIGIE_ALERTMANAGER_PORT']}/api/v2/alerts"
+        found: dict[str, list[dict[str, str]]] = {}
+        for one in requests.get(address, timeout=10).json():
+            found.setdefault(one["labels"]["alertname"], []).append(one["labels"])
+        return found
 
     def mongo(self) -> MongoClient[dict[str, Any]]:
         return MongoClient(f"mongodb://127.0.0.1:{self.env['VIGIE_MONGO_PORT']}", tz_aware=True)

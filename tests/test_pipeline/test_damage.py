@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.ingest import outbox_path
+from services.outbox import outbox_path
 from spark.lanes import checkpoint
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]

@@ -4,19 +4,22 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from observability import names
 from services.contract import USERS, encode
-from services.ingest import outbox_path
-from services.outbox import Outbox
+from services.outbox import Outbox, outbox_path
 from services.simulator.people import ids
 from services.source import generation_of, seed_of_run
 
@@ -26,6 +29,7 @@ NOBODY = "127.0.0.1:1"  # no broker listens there
 def environment(state: Path, **settings: str) -> dict[str, str]:
     outer = {key: value for key, value in os.environ.items() if not key.startswith("VIGIE_")}
     quick = {"VIGIE_KAFKA_BOOTSTRAP": NOBODY, "VIGIE_PAGE_SIZE": "20", "VIGIE_RATE": "0", "VIGIE_SEED": "tests"}
+    quick |= {"VIGIE_INGEST_METRICS_PORT": "0", "VIGIE_OTLP_ENDPOINT": "off", "VIGIE_CANARY_S": "0"}
     return outer | quick | {"VIGIE_STATE": str(state)} | settings
 
 
@@ -69,6 +73,9 @@ def ended() -> Iterator[list[subprocess.Popen[str]]]:
         ("VIGIE_SOURCE_URL", "ftp://example.com/"),
         ("VIGIE_CALL_TIMEOUT_S", "0"),
         ("VIGIE_BROKERS", "three"),
+        ("VIGIE_TRACE_SHARE", "1.5"),
+        ("VIGIE_CANARY_S", "-1"),
+        ("VIGIE_INGEST_METRICS_PORT", "many"),
         ("VIGIE_NO_SUCH_SETTING", "1"),
         ("VIGIE_ENV_FILE", "/no/such/file"),
     ],
@@ -90,6 +97,56 @@ def test_without_brokers_the_outbox_grows_and_holds_whom_the_seed_says(simulator
     assert time.monotonic() - began < 10.5
     rows = Outbox(outbox_path(known)).waiting(0, 1000)
     assert [(row.key or b"").decode() for row in rows] == [i for page in range(1, 6) for i in ids("tests", page, 20)]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+def scraped(port: int) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
+        return str(reply.read().decode())
+
+
+def value(text: str, sample: str) -> float:
+    return next(float(line.split()[-1]) for line in text.splitlines() if line.startswith(f"{sample} "))
+
+
+def test_without_a_collector_every_page_is_kept_and_the_spans_are_counted_as_lost(simulator, known, ended):
+    """Nobody listens for the spans; every metric of ingestion is there, and its figures are the outbox's."""
+    port = free_port()
+    gone = {"VIGIE_OTLP_ENDPOINT": f"http://{NOBODY}", "VIGIE_INGEST_METRICS_PORT": str(port)}
+    env = environment(known, VIGIE_SOURCE_URL=simulator.api, VIGIE_PAGES="1000", VIGIE_TRACE_SHARE="1", **gone)
+    process = ingest(env | {"VIGIE_OUTBOX_MAX_MB": "100", "VIGIE_CANARY_S": "1", "VIGIE_BUDGET_USERS": "0"})
+    ended.append(process)
+    until_said(process, "page kept")
+    began = time.monotonic()
+    threading.Thread(target=lambda: list(process.stderr or ()), daemon=True).start()
+    while value(text := scraped(port), "vigie_source_done") == 0 or not lost(text):
+        assert time.monotonic() - began < 60
+        time.sleep(0.2)
+    counts = Outbox(outbox_path(known)).counts()
+    assert (counts.fetched, counts.waiting) == (20_000, 20_000)
+    assert value(text, "vigie_users_fetched_total") == 20_000
+    assert value(text, 'vigie_outbox_rows{topic="users.raw"}') >= 20_001
+    assert value(text, 'vigie_source_calls_total{outcome="ok"}') == 1000
+    assert value(text, 'vigie_source_breaker_state{state="closed"}') == 1
+    missing = [one.name for one in OF_INGESTION if one.name not in text]
+    assert missing == [names.SOURCE_BUDGET.name]  # there is none
+
+
+OF_INGESTION = [one for one in names.METRICS if one.name.startswith(("vigie_source", "vigie_users", "vigie_outbox"))]
+OF_INGESTION += [names.REJECTIONS, names.PUBLISH_SECONDS, names.CANARIES_SENT, names.SPANS, names.BUILD_INFO]
+
+
+def lost(text: str) -> float:
+    """The spans that nobody took."""
+    return sum(
+        float(line.split()[-1])
+        for line in text.splitlines()
+        if line.startswith(('vigie_spans_total{outcome="failed"', 'vigie_spans_total{outcome="dropped"'))
+    )
 
 
 def test_at_the_bound_fetching_pauses_and_says_so(simulator, known, ended):

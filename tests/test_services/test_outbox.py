@@ -6,18 +6,42 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import uuid
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
-from services.contract import DEAD_LETTERS, USERS, Fetch, Source, encode
-from services.outbox import Acknowledged, Counts, Outbox, OutboxDamaged, OutboxFull, open_outbox
+from services import canary
+from services.contract import DEAD_LETTERS, USERS, Fetch, Source, UserEvent, encode
+from services.outbox import COUNT, Acknowledged, Counts, Outbox, OutboxDamaged, OutboxFull, open_outbox, read_counts
 from services.records import Rejected
 from services.source import Cursor
 
 FIRST = Cursor("tests", 1, 10)
-LETTER = Rejected("a reason", b"{}", None, Fetch(Source("s", 1, 2), datetime(2026, 11, 24, tzinfo=UTC)))
+AT = datetime(2026, 11, 24, tzinfo=UTC)
+LETTER = Rejected("a reason", b"{}", None, Fetch(Source("s", 1, 2), AT), "not_json")
+FORMAT_1 = Path(__file__).with_name("outbox_format_1.sql")  # a file that the last version of format 1 has left
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def canary_of(page: int) -> UserEvent:
+    return canary.event(str(uuid.UUID(int=page, version=4)), page, AT)
+
+
+def columns(path: Path) -> list[str]:
+    with sqlite3.connect(path) as db:
+        return [name for _, name, *_ in db.execute("PRAGMA table_info(outbox)")]
+
+
+@pytest.fixture
+def of_format_1(path: Path) -> Path:
+    with sqlite3.connect(path) as db:
+        db.executescript(FORMAT_1.read_text())
+        db.execute("PRAGMA user_version=1")
+    return path
 
 
 @pytest.fixture
@@ -122,12 +146,98 @@ def test_another_version_of_the_file_is_kept_aside(path):
 
 def test_a_new_outbox_learns_from_the_topic_whom_it_has_met(path, users):
     outbox = Outbox(path)
-    outbox.meet([user.user_id for user in users], [Cursor("tests", 7, 10)], "drawn earlier")
+    for _ in range(2):
+        outbox.meet([user.user_id for user in users], [Cursor("tests", 7, 10)], "drawn earlier", 12, 3)
+    assert outbox.counts() == Counts(0, 0, 0, 0, 0, 0, 0, before=12, before_dead=3)
     assert outbox.seed("") == "drawn earlier"
     outbox.look_from({(USERS, 0): 50})
     assert outbox.only_known(users)
     assert not outbox.is_new()
     assert outbox.cursor("tests", 10, "").page == 7
+
+
+def test_a_canary_waits_and_goes_as_a_row_and_is_counted_among_no_users(path, users):
+    outbox = Outbox(path)
+    outbox.keep(FIRST, users[:2], [])
+    outbox.keep_canary(canary_of(1), TRACE)
+    outbox.keep_canary(canary_of(2))
+    assert outbox.counts() == Counts(2, 0, 0, 0, 0, 2, 0, canaries=2, waiting_canaries=2)
+    assert [(row.trace, row.journey) for row in outbox.waiting(2, 9)] == [(TRACE, True), ("", False)]
+    assert not outbox.only_known([canary_of(1)])
+    gone = [Acknowledged(row.seq, row.topic, 0, row.seq) for row in outbox.waiting(0, 3)]
+    outbox.acknowledge(gone)
+    outbox.acknowledge(gone)
+    assert outbox.counts() == Counts(2, 0, 0, 2, 0, 0, 0, canaries=2, acknowledged_canaries=1, waiting_canaries=1)
+
+
+def test_rows_carry_their_pages_trace_and_journeys_are_known(path, users):
+    Outbox(path).keep(FIRST, users[:2], [LETTER], TRACE, {users[1].user_id})
+    rows = Outbox(path).waiting(0, 9)
+    assert [(row.trace, row.journey) for row in rows] == [(TRACE, False), (TRACE, True), (TRACE, False)]
+
+
+def test_a_page_that_is_refused_gives_its_room_back(path, users):
+    outbox = Outbox(path)
+    outbox.keep(FIRST, users, [])
+    before = outbox.bytes_waiting()
+    outbox._db.execute(f"PRAGMA max_page_count={outbox._db.execute('PRAGMA page_count').fetchone()[0]}")
+    with pytest.raises(OutboxFull):
+        outbox.keep(
+            Cursor("tests", 2, 10), [structs.replace(user, user_id=str(uuid.uuid4())) for user in users], [LETTER]
+        )
+    assert outbox.bytes_waiting() == before == sum(len(row.value) for row in outbox.waiting(0, 99))
+
+
+def test_a_file_of_format_1_goes_on_with_all_it_holds(of_format_1, users):
+    with sqlite3.connect(of_format_1) as db:
+        rows = db.execute("SELECT seq, topic, key, value, reason, fetch FROM outbox ORDER BY seq").fetchall()
+    outbox = Outbox(of_format_1)
+    assert [(r.seq, r.topic, r.key, r.value, r.reason, r.fetch) for r in outbox.waiting(0, 9)] == rows
+    assert {(row.trace, row.journey) for row in outbox.waiting(0, 9)} == {("", False)}
+    assert outbox.counts() == Counts(6, 1, 2, 1, 1, 2, 1)
+    assert outbox.cursor("tests", 3, "").page == 3
+    assert outbox.positions() == {(USERS, 0): 102, (DEAD_LETTERS, 0): 105}
+    assert outbox.oldest_age_s() < 60
+    outbox.keep(FIRST, users, [], TRACE)
+    outbox.keep_canary(canary_of(1))
+    outbox.close()
+    again = Outbox(of_format_1)
+    assert again.waiting(5, 99)[0].seq == 6
+    again.acknowledge([Acknowledged(2, USERS, 0, 200)])
+    assert again.counts() == Counts(16, 4, 2, 2, 1, 8, 1, canaries=1, waiting_canaries=1)
+
+
+def test_a_file_of_format_1_that_cannot_be_brought_over_stays_as_it_was(of_format_1):
+    with sqlite3.connect(of_format_1) as db:
+        db.execute("INSERT INTO counts VALUES ('before_dead', 0)")  # so that the very last statement fails
+    before = columns(of_format_1)
+    with pytest.raises(OutboxDamaged, match="UNIQUE"):
+        Outbox(of_format_1)
+    assert columns(of_format_1) == before
+    with sqlite3.connect(of_format_1) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (1,)
+
+
+def test_counting_reads_no_row_and_needs_no_more_than_a_look(path, users):
+    outbox = Outbox(path)
+    outbox.keep(FIRST, users, [LETTER])
+    outbox.keep_canary(canary_of(1))
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+        assert read_counts(db) == outbox.counts()
+        plan = [row[-1] for row in db.execute(f"EXPLAIN QUERY PLAN {COUNT}", (DEAD_LETTERS, USERS))]
+    of_rows = [step for step in plan if " outbox" in step]
+    assert len(of_rows) == 3
+    assert all("USING COVERING INDEX outbox_by_kind" in step for step in of_rows)
+
+
+def test_the_oldest_rows_age_is_that_of_the_first_that_waits(path, users):
+    outbox = Outbox(path)
+    assert outbox.oldest_age_s() == 0
+    outbox.keep(FIRST, users, [])
+    outbox._db.execute("UPDATE outbox SET kept_at=kept_at-100 WHERE seq <= 2")
+    assert 100 <= outbox.oldest_age_s() < 160
+    outbox.acknowledge([Acknowledged(seq, USERS, 0, seq) for seq in (1, 2)])
+    assert outbox.oldest_age_s() < 60
 
 
 KEEPER = """

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.contract import SECRETS, PoisonMessage, Source, decode, encode, without_secrets
-from services.records import MalformedUser, parse, sort
+from services.records import KINDS, MalformedUser, parse, sort, without_value
 from services.source import Cursor, SourceUnavailable
 from services.source import records as take_apart
 
@@ -51,29 +51,60 @@ def test_an_event_holds_no_secret(records):
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "named"),
+    ("path", "value", "named", "kind"),
     [
-        ("gender", KeyError, "gender"),
-        ("gender", "unknown", "$.gender"),
-        ("login.uuid", KeyError, "uuid"),
-        ("login.uuid", "not-a-uuid", "$.login.uuid"),
-        ("dob.age", "31", "$.dob.age"),
-        ("dob.age", -1, "$.dob.age"),
-        ("dob.age", 10**30, "$.dob.age"),
-        ("dob.date", "yesterday", "$.dob.date"),
-        ("dob.date", "0001-01-01T00:00:00+14:00", "dob.date"),
-        ("location.postcode", None, "$.location.postcode"),
-        ("location.postcode", 10**40, "$.location.postcode"),
-        ("location.coordinates.latitude", 1.5, "latitude"),
-        ("name", "Ann", "$.name"),
-        ("name.first", "x" * 2_000_000, "bytes"),
-        ("nat", "fr", "$.nat"),
-        ("location", [], "$.location"),
+        ("gender", KeyError, "gender", "missing_field"),
+        ("gender", "unknown", "$.gender", "out_of_range"),
+        ("login.uuid", KeyError, "uuid", "missing_field"),
+        ("login.uuid", "not-a-uuid", "$.login.uuid", "out_of_range"),
+        ("dob.age", "31", "$.dob.age", "wrong_type"),
+        ("dob.age", -1, "$.dob.age", "out_of_range"),
+        ("dob.age", 10**30, "$.dob.age", "out_of_range"),
+        ("dob.date", "yesterday", "$.dob.date", "out_of_range"),
+        ("dob.date", "0001-01-01T00:00:00+14:00", "dob.date", "out_of_range"),
+        ("location.postcode", None, "$.location.postcode", "wrong_type"),
+        ("location.postcode", 10**40, "$.location.postcode", "out_of_range"),
+        ("location.coordinates.latitude", 1.5, "latitude", "wrong_type"),
+        ("name", "Ann", "$.name", "wrong_type"),
+        ("name.first", "x" * 2_000_000, "bytes", "too_large"),
+        ("nat", "fr", "$.nat", "out_of_range"),
+        ("location", [], "$.location", "wrong_type"),
     ],
 )
-def test_a_wrong_field_is_named(records, path, value, named):
-    with pytest.raises(MalformedUser, match=named.replace("$", r"\$")):
+def test_a_wrong_field_is_named_and_its_kind_and_not_its_value(records, path, value, named, kind):
+    with pytest.raises(MalformedUser, match=named.replace("$", r"\$")) as raised:
         parse(as_bytes(changed(records[0], path, value)), SOURCE, AT, LIMIT)
+    assert raised.value.kind == kind
+    assert not isinstance(value, str) or value not in str(raised.value)
+
+
+@pytest.mark.parametrize("raw", [b"", b'{"gender"', b"nobody", b"\xff", b'{"gender": "\xff"}', b'{"x":' + b"[" * 10**5])
+def test_what_is_no_json_is_of_its_own_kind(raw):
+    with pytest.raises(MalformedUser) as raised:
+        parse(raw, SOURCE, AT, LIMIT)
+    assert raised.value.kind == "not_json"
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=40))
+def test_a_reason_names_the_field_and_never_what_stood_there(value):
+    text = f"Invalid enum value {value!r} - at `$.gender`"
+    assert without_value(text) == "Invalid enum value - at `$.gender`"
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(["gender", "name.first", "location.street", "dob.date", "dob.age", "nat"]), st.text(min_size=12))
+def test_no_reason_holds_a_planted_value(records, path, value):
+    try:
+        parse(as_bytes(changed(records[0], path, f"planted {value}")), SOURCE, AT, LIMIT)
+    except MalformedUser as error:
+        assert "planted" not in str(error)
+        assert error.kind in KINDS
+
+
+def test_rejected_ones_keep_their_kind(records):
+    rejected = sort([b"?", as_bytes(changed(records[0], "nat", KeyError))], SOURCE, AT, LIMIT)[1]
+    assert [one.kind for one in rejected] == ["not_json", "missing_field"]
 
 
 def test_a_new_field_breaks_nothing(records):

@@ -5,15 +5,21 @@ import time
 
 import pytest
 
+from observability import metrics, names
 from services.source import (
+    OUTCOMES,
+    UNLIMITED,
     Budget,
     Client,
     Cursor,
     SourceError,
+    SourceLimited,
     SourceRefused,
     SourceUnavailable,
     Timeouts,
     check_status,
+    of_source,
+    without_query,
 )
 
 CURSOR = Cursor("tests", 1, 20)
@@ -24,6 +30,20 @@ def client(url: str, timeouts: Timeouts = QUICK, attempts: int = 1) -> Client:
     made = Client(url, timeouts, Budget(10**9, 1), threading.Event())
     made.retrying = made.retrying.copy(stop=lambda state: state.attempt_number >= attempts)
     return made
+
+
+def counted() -> dict[str, float]:
+    """The calls so far, by their outcome."""
+    found = {one: metrics.REGISTRY.get_sample_value(names.SOURCE_CALLS.name, {"outcome": one}) for one in OUTCOMES}
+    return {one: n or 0.0 for one, n in found.items()}
+
+
+def more(before: dict[str, float]) -> dict[str, float]:
+    return {one: n - before[one] for one, n in counted().items() if n != before[one]}
+
+
+def state(fetcher: Client) -> dict[str, float]:
+    return {labels["state"]: n for metric, labels, n in of_source(fetcher) if metric is names.SOURCE_BREAKER}
 
 
 def test_a_page_comes_as_it_was_asked_for(simulator):
@@ -80,6 +100,8 @@ def test_a_name_that_does_not_resolve_is_said():
 def test_after_five_failures_the_breaker_spares_the_source_and_closes_by_itself(simulator):
     fetcher = client(simulator.api, attempts=1)
     fetcher.breaker.reset_timeout = 0.5
+    assert state(fetcher) == {"closed": 1, "half_open": 0, "open": 0}
+    began = counted()
     simulator.put({"status": {"code": 500}})
     for _ in range(5):
         with pytest.raises(SourceError):
@@ -88,9 +110,42 @@ def test_after_five_failures_the_breaker_spares_the_source_and_closes_by_itself(
     with pytest.raises(SourceRefused, match="breaker"):
         fetcher.page(CURSOR)
     assert simulator.journal()["requests"] == before
+    assert state(fetcher) == {"closed": 0, "half_open": 0, "open": 1}
+    assert more(began) == {"unavailable": 5, "breaker_open": 1}
     simulator.put({})
     time.sleep(0.6)  # the breaker's own time
     assert len(fetcher.page(CURSOR)) == 20
+    assert state(fetcher) == {"closed": 1, "half_open": 0, "open": 0}
+
+
+def test_every_call_is_counted_once_by_its_end_and_timed(simulator):
+    before = counted()
+    timed = metrics.REGISTRY.get_sample_value(f"{names.SOURCE_CALL_SECONDS.name}_count") or 0
+    simulator.put({"status": {"code": 429, "times": 1}})
+    client(simulator.api, attempts=2).page(CURSOR)
+    for fault in ({"status": {"code": 404}}, {"html": {"code": 200}}):
+        simulator.put(fault)
+        with pytest.raises(SourceError):
+            client(simulator.api).page(CURSOR)
+    assert more(before) == {"limited": 1, "ok": 1, "refused": 1, "unavailable": 1}
+    assert metrics.REGISTRY.get_sample_value(f"{names.SOURCE_CALL_SECONDS.name}_count") == timed + 4
+
+
+def test_an_errors_text_does_not_hold_the_query():
+    with pytest.raises(SourceUnavailable) as raised:
+        client("http://127.0.0.1:1/api/").page(Cursor("secret-seed", 1, 20))
+    assert "127.0.0.1" in str(raised.value)
+    assert "secret-seed" not in str(raised.value)
+    assert without_query("url: /api/?key=a&b=c (Caused by x?)") == "url: /api/?… (Caused by x?)"
+
+
+def test_what_is_left_of_the_budget_is_told_unless_there_is_none():
+    stopping = threading.Event()
+    now = [1000.0]
+    spent = Client("http://x/", QUICK, Budget(100, 60, [(930.0, 50), (990.0, 30)], clock=lambda: now[0]), stopping)
+    endless = Client("http://x/", QUICK, Budget(UNLIMITED, 60), stopping)
+    left = [[n for metric, _, n in of_source(one) if metric is names.SOURCE_BUDGET] for one in (spent, endless)]
+    assert left == [[70], []]
 
 
 def test_stopping_ends_the_waiting_at_once(simulator):
@@ -118,8 +173,8 @@ def test_the_budget_lets_no_window_have_more_than_its_users():
 @pytest.mark.parametrize(
     ("status", "retry_after", "error", "seconds"),
     [
-        (429, None, SourceUnavailable, None),
-        (429, "7", SourceUnavailable, 7),
+        (429, None, SourceLimited, None),
+        (429, "7", SourceLimited, 7),
         (503, "86400", SourceUnavailable, 300),
         (503, "Wed, 21 Oct 2026 07:28:00 GMT", SourceUnavailable, None),
         (400, None, SourceRefused, None),

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from observability import names
 from services.simulator.ledger import Journal, Limit
 from services.simulator.people import ids, users
 
@@ -62,6 +63,22 @@ def test_nothing_is_logged_for_a_request(start):
     requests.get(f"{running.api}nonsense", timeout=10)
     running.stop()
     assert running.process.stderr.read() == ""
+
+
+def test_what_was_served_is_in_the_metrics_by_the_names_written_down(start):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    running = start(VIGIE_SIMULATOR_METRICS_PORT=str(port))
+    running.get("results=30")
+    running.put({"status": {"code": 503, "times": 1}, "cut": {}})
+    running.get()
+    requests.get(f"{running.api}nonsense", timeout=10)
+    text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
+    shown = {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line[0] != "#"}
+    assert shown[names.SIMULATOR_USERS.name] == 30
+    assert shown[names.SIMULATOR_FAULTS.name] == 1  # the other has struck as often as it may
+    requested = {status: shown[f'{names.SIMULATOR_REQUESTS.name}{{status="{status}"}}'] for status in (200, 503, 404)}
+    assert requested == {200: 1, 503: 1, 404: 1}
 
 
 def test_the_ids_of_a_page_are_known_without_asking_for_it(simulator):

@@ -1,0 +1,29 @@
+"""A runbook of docs/runbooks, by the name in the address: what an alert's link leads to, without the internet."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from observability import settings
+
+RUNBOOKS = settings.ROOT / "docs" / "runbooks"
+
+
+def found(folder: Path, name: str) -> str | None:
+    """The runbook's text; None if the folder has none of that name."""
+    return next((file.read_text() for file in folder.glob("*.md") if file.stem == name), None)
+
+
+def main() -> None:
+    """The page."""
+    name = st.query_params.get("name", "")
+    text = found(RUNBOOKS, name)
+    if text is None:
+        st.info(f"There is no runbook named `{name}` in `docs/runbooks`.", icon=":material/menu_book:")
+    else:
+        st.markdown(text)
+    st.page_link("operations.py", label="Back to operations", icon=":material/arrow_back:")
+
+
+if __name__ == "__main__":
+    main()

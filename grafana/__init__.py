@@ -1,0 +1,1 @@
+"""Grafana's dashboards as code, the JSON that they write, and what a Grafana server is provisioned with."""

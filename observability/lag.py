@@ -1,0 +1,91 @@
+"""
+How far a reader of Kafka is behind, in records and in seconds: the age of the oldest record that it has not read.
+
+Seconds are counted from the broker's timestamp of the record at the reader's position, fetched for that; so they grow
+while a reader is stuck, whoever it is and whether or not it commits offsets.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaTimeoutError
+
+FETCH_BYTES = 4096  # a broker sends the first batch whole even where it is larger; never more than that one
+
+
+@dataclass(frozen=True)
+class Behind:
+    """`records` are not read yet; the oldest of them was appended at `since` (Unix time; None where all are read)."""
+
+    records: int
+    since: float | None
+
+    @property
+    def seconds(self) -> float:
+        """The age of the oldest unread record, now: it goes on growing without being asked for anew."""
+        return 0.0 if self.since is None else max(0.0, time.time() - self.since)
+
+
+def reader(bootstrap: str, patience_s: float) -> KafkaConsumer:
+    """
+    A reader of no group for `behind`: it fetches as little as may be, and commits nothing.
+
+    Raises:
+        KafkaError: no broker answers within `patience_s`.
+    """
+    return KafkaConsumer(
+        bootstrap_servers=bootstrap.split(","),
+        group_id=None,
+        enable_auto_commit=False,
+        allow_auto_create_topics=False,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=FETCH_BYTES,
+        enable_incremental_fetch_sessions=False,
+        fetch_max_wait_ms=100,
+        request_timeout_ms=max(1000, int(patience_s * 1000)),
+        bootstrap_timeout_ms=int(patience_s * 1000),
+    )
+
+
+def behind(
+    consumer: KafkaConsumer, positions: Mapping[TopicPartition, int], patience_s: float
+) -> dict[TopicPartition, Behind]:
+    """
+    How far a reader that will read `positions` (the offset of the next record of each partition) is behind.
+
+    One record is fetched of each partition that is behind. A position below what is still kept counts from there. The
+    consumer (see `reader`) has no other use: its assignment is changed.
+
+    Raises:
+        KafkaError: the brokers did not answer within three times `patience_s`, or not for every partition.
+    """
+    if not positions:
+        return {}
+    patience_ms = int(patience_s * 1000)
+    begins = consumer.beginning_offsets(list(positions), timeout_ms=patience_ms)
+    ends = consumer.end_offsets(list(positions), timeout_ms=patience_ms)
+    unread = {tp: at for tp, wanted in positions.items() if (at := max(wanted, begins[tp])) < ends[tp]}
+    since = _appended(consumer, unread, patience_s)
+    return {tp: Behind(ends[tp] - unread[tp], since[tp]) if tp in unread else Behind(0, None) for tp in positions}
+
+
+def _appended(
+    consumer: KafkaConsumer, places: Mapping[TopicPartition, int], patience_s: float
+) -> dict[TopicPartition, float]:
+    """When the first record at or after each place was appended (Unix time)."""
+    found: dict[TopicPartition, float] = {}
+    if not places:
+        return found
+    ends = time.monotonic() + patience_s
+    consumer.assign(list(places))
+    for tp, offset in places.items():
+        consumer.seek(tp, offset)
+    while missing := places.keys() - found.keys():
+        if time.monotonic() > ends:
+            raise KafkaTimeoutError(f"not within {patience_s} s: the oldest unread record of {sorted(missing)}")
+        consumer.assign(list(missing))  # never paused: kafka-python 3.0.12 may not fetch a partition again that was
+        for tp, records in consumer.poll(timeout_ms=100, max_records=1).items():
+            found[tp] = records[0].timestamp / 1000
+    return found

@@ -1,0 +1,158 @@
+"""
+The documents of MongoDB as the raw lane writes them: users by their id, the newest of them, the canary, the ledger.
+
+    StoreRefused    the store takes some documents not, for another reason than that it has them
+
+Every write can be done twice. The embedded server finds nothing by an index, not even an `_id`; only an insert meets
+the one that is there.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import bson
+import msgspec
+from bson.raw_bson import RawBSONDocument
+from pymongo import MongoClient
+from pymongo.database import Database
+from pymongo.errors import BulkWriteError, PyMongoError
+
+from services.contract import UserEvent
+from spark.contract import CANARIES, DATABASE, LEDGER, NEWEST, NEWEST_ID, NEWEST_USERS, RAW, USERS, Counted, Ledger
+from spark.seen import Canary
+
+DUPLICATE_KEY = 11000
+SCAN_S = 600  # the embedded server looks at some ten thousand users a second
+Document = dict[str, Any]
+
+
+class StoreRefused(PyMongoError):
+    """MongoDB refused some of a batch for another reason than that it has them; the text holds codes, never data."""
+
+
+class Known(msgspec.Struct, frozen=True):
+    """A message whose user was in the store already."""
+
+    user_id: str
+    partition: int
+    offset: int
+    appended_at: datetime
+
+
+def document(event: UserEvent, partition: int, offset: int, appended_at: datetime, trace_id: str = "") -> Document:
+    """The document of a user as it is stored: the event, its place on users.raw, its trace, when it passed where."""
+    fields = msgspec.to_builtins(event, builtin_types=(datetime,))
+    return {
+        "_id": fields.pop("user_id"),
+        **fields,
+        "appended_at": appended_at,
+        "stored_at": datetime.now(UTC),
+        "topic": {"partition": partition, "offset": offset},
+        "trace_id": trace_id,
+    }
+
+
+def insert(database: Database[Document], users: Sequence[Document]) -> set[int]:
+    """
+    Insert the users that are not there; return which of `users` were (their indexes).
+
+    Raises:
+        PyMongoError: the store is down or refuses; what it took of the batch stays; the call may be made again.
+    """
+    now = datetime.now(UTC)
+    raw = [RawBSONDocument(bson.encode({**user, "stored_at": now})) for user in users]
+    try:
+        database[USERS].insert_many(raw, ordered=False)
+    except BulkWriteError as error:
+        errors = error.details["writeErrors"]
+        codes = {one["code"] for one in errors}
+        if codes - {DUPLICATE_KEY}:
+            raise StoreRefused(f"write errors with codes {sorted(codes)}") from None
+        return {one["index"] for one in errors}
+    return set()
+
+
+def place_of(user: Document) -> Known:
+    return Known(user["_id"], **user["topic"], appended_at=user["appended_at"])
+
+
+def mistaken(mongo_uri: str, known: Sequence[Known]) -> Counted:
+    """
+    What is wrong in counting the `known` as duplicates: those whose document is this very message's are users.
+
+    Asked only where a message may have been written before: the embedded server scans, whatever it is asked, so that
+    one question for all of a batch is the cheapest (by `appended_at`, which a mongod finds in its index).
+
+    Raises:
+        PyMongoError: the store is down or late; the same call may be made again.
+    """
+    times = [one.appended_at for one in known]
+    between = {"appended_at": {"$gte": min(times), "$lte": max(times)}}
+    with MongoClient[Document](mongo_uri, serverSelectionTimeoutMS=3_000, socketTimeoutMS=SCAN_S * 1000) as client:
+        stored = client[DATABASE][USERS].find(between, {"topic": 1})
+        places = {(one["_id"], one["topic"]["partition"], one["topic"]["offset"]) for one in stored}
+    users = sum((one.user_id, one.partition, one.offset) in places for one in known)
+    return Counted(users=users, duplicates=-users)
+
+
+def keep_canary(database: Database[Document], canary: Canary | None) -> int:
+    """Keep the canary if it is the newest; return how many documents were written."""
+    place = database[CANARIES]
+    known = place.find_one({"_id": NEWEST_ID}) if canary else None
+    if canary is None or (known and known["fetched_at"] >= canary.fetched_at):
+        return 0
+    place.replace_one(
+        {"_id": NEWEST_ID},
+        {"_id": NEWEST_ID, **msgspec.structs.asdict(canary), "stored_at": datetime.now(UTC)},
+        upsert=True,
+    )
+    return 1
+
+
+def read_ledger(database: Database[Document]) -> Ledger | None:
+    """The lane's ledger; None before its first batch."""
+    found = database[LEDGER].find_one({"_id": RAW})
+    return msgspec.json.decode(found["body"], type=Ledger) if found else None
+
+
+def keep_ledger(database: Database[Document], whole: Ledger) -> None:
+    database[LEDGER].replace_one({"_id": RAW}, {"_id": RAW, "body": msgspec.json.encode(whole).decode()}, upsert=True)
+
+
+def show_newest(database: Database[Document], users: Sequence[Document]) -> None:
+    """Keep the last NEWEST users of a partition in one small document, so that a page need not search for them."""
+    partition = users[-1]["topic"]["partition"]
+    place = database[NEWEST_USERS]
+    known = (place.find_one({"_id": partition}) or {"users": []})["users"]
+    shown = {one["user_id"]: one for one in known} | {user["_id"]: newest(user) for user in users[-NEWEST:]}
+    place.replace_one({"_id": partition}, {"_id": partition, "users": list(shown.values())[-NEWEST:]}, upsert=True)
+
+
+def newest(user: Document) -> Document:
+    """What a page may know of a user that has just arrived."""
+    return {
+        "user_id": user["_id"],
+        "first": user["name"]["first"],
+        "last": user["name"]["last"],
+        "country": user["location"]["country"],
+        "gender": user["gender"],
+        "age": user["dob"]["age"],
+        "fetched_at": user["fetched_at"],
+        "stored_at": user["stored_at"],
+    }
+
+
+@lru_cache(maxsize=4)
+def connected(uri: str) -> Database[Document]:
+    """One client for each executor process: a connection for every batch would cost as much as its inserts."""
+    client: MongoClient[Document] = MongoClient(
+        uri,
+        serverSelectionTimeoutMS=3_000,
+        connectTimeoutMS=3_000,
+        socketTimeoutMS=5_000,
+        retryWrites=False,
+        tz_aware=True,
+    )
+    return client[DATABASE]

@@ -1,0 +1,130 @@
+"""
+What was seen of a part of a batch on an executor, for the driver to count and to trace. No person's data is in it.
+
+Headers come from whoever sent the message, and say nothing that is relied on: `ours` has ingestion's, and only of these
+the time since the fetch is told and the newest canary taken, so that nobody outside moves our figures.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from functools import lru_cache
+from itertools import chain, islice
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+from pyspark.accumulators import AccumulatorParam
+
+from observability import tracing
+from spark.contract import Counted
+
+COLUMNS = ("value", "key", "partition", "offset", "timestamp", "ours", "traceparent", "journey")  # session.messages
+JOURNEYS = 200  # of a batch
+
+
+class Journey(msgspec.Struct, frozen=True):
+    """A message whose whole way is traced, and its place."""
+
+    traceparent: str
+    partition: int
+    offset: int
+
+
+class Canary(msgspec.Struct, frozen=True):
+    """The newest canary of a part."""
+
+    user_id: str
+    fetched_at: datetime
+    appended_at: datetime
+    trace_id: str
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """
+    Messages from `begins` up to, not including, `ends` (partition -> offset), counted.
+
+    `fetched` are users of ours by the microsecond of their fetch, `traced` the traces of journeys by the same;
+    `sample` is a few traceparents.
+    """
+
+    counted: Counted = Counted()
+    begins: dict[int, int] = {}
+    ends: dict[int, int] = {}
+    fetched: dict[int, int] = {}
+    traced: dict[int, str] = {}
+    journeys: tuple[Journey, ...] = ()
+    sample: tuple[str, ...] = ()
+    canary: Canary | None = None
+
+    def plus(self, other: "Seen") -> "Seen":
+        """Both parts as one."""
+        return Seen(
+            self.counted.plus(other.counted),
+            self.begins | {p: min(at, self.begins.get(p, at)) for p, at in other.begins.items()},
+            self.ends | {p: max(at, self.ends.get(p, at)) for p, at in other.ends.items()},
+            self.fetched | {at: n + self.fetched.get(at, 0) for at, n in other.fetched.items()},
+            self.traced | other.traced,
+            tuple(islice(chain(self.journeys, other.journeys), JOURNEYS)),
+            few(chain(self.sample, other.sample)),
+            newer(self.canary, other.canary),
+        )
+
+
+NOTHING = Seen()
+
+
+class Sum(AccumulatorParam[Seen]):
+    """How Spark adds what the executors saw."""
+
+    def zero(self, value: Seen) -> Seen:  # noqa: ARG002
+        return NOTHING
+
+    def addInPlace(self, value1: Seen, value2: Seen) -> Seen:  # noqa: N802
+        return value1.plus(value2)
+
+
+def of(part: pa.RecordBatch) -> Seen:
+    """What the headers and places of a part's messages tell; their values are the lane's to read."""
+    partitions, offsets = part.column("partition").to_pylist(), part.column("offset").to_pylist()
+    begins: dict[int, int] = {}
+    ends: dict[int, int] = {}
+    for partition, offset in zip(partitions, offsets, strict=True):
+        begins[partition] = min(offset, begins.get(partition, offset))
+        ends[partition] = max(offset + 1, ends.get(partition, 0))
+    parents = part.column("traceparent").to_pylist()
+    flags = part.column("journey").to_pylist()
+    found = (
+        Journey(text(parents[n]), partitions[n], offsets[n]) for n, flag in enumerate(flags) if flag and parents[n]
+    )
+    counted = Counted(read=part.num_rows, ours=sum(part.column("ours").to_pylist()))
+    return Seen(counted, begins, ends, journeys=tuple(islice(found, JOURNEYS)), sample=few(map(text, parents)))
+
+
+def messages(part: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
+    """The part's messages, each with the values of COLUMNS."""
+    return zip(*(part.column(name).to_pylist() for name in COLUMNS), strict=True)
+
+
+def text(traceparent: bytes | None) -> str:
+    """A header's bytes as text; whatever is no ASCII names no trace."""
+    return (traceparent or b"").decode("ascii", errors="replace")
+
+
+@lru_cache(maxsize=1024)  # the users of a page share one
+def trace_id(traceparent: bytes | None) -> str:
+    return tracing.trace_id(text(traceparent))
+
+
+def micros(at: datetime) -> int:
+    return int(at.timestamp() * 1_000_000)
+
+
+def few(traceparents: Iterable[str]) -> tuple[str, ...]:
+    """The first that differ, as many as a batch's span is linked to."""
+    return tuple(islice(dict.fromkeys(one for one in traceparents if one), tracing.LINKS))
+
+
+def newer(one: Canary | None, other: Canary | None) -> Canary | None:
+    """The canary that was fetched later."""
+    both = [canary for canary in (one, other) if canary]
+    return max(both, key=lambda canary: canary.fetched_at, default=None)

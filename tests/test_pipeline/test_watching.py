@@ -1,0 +1,159 @@
+"""
+What is exported, asked and alerted on, on the running system: nothing is unseen, and watching never stops the work.
+
+The alerts' arithmetic is tested by promtool (tests/test_observability/test_rules.py); here processes are really gone.
+"""
+
+import re
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+import requests
+import yaml
+
+from grafana import catalogue
+from observability import names
+from observability.settings import ROOT
+from spark.contract import DATABASE, USERS
+
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(400)]
+
+JOBS = {
+    "ingest", "spark", "dashboard", "auditor", "exporter", "simulator", "kafka", "cassandra", "spark-ui",
+    "prometheus", "alertmanager", "jaeger", "spanmetrics",
+}  # fmt: skip
+OF_HISTOGRAMS = re.compile(r"_(bucket|sum|count)$")
+WAY = ("page", "GET", "keep", "send users.raw", "process users.raw", "write mongodb", "write cassandra")
+
+
+def rules() -> list[dict[str, str]]:
+    files = sorted((ROOT / "observability" / "prometheus" / "rules").glob("*.yml"))
+    return [rule for file in files for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]]
+
+
+def test_every_target_is_up(stack):
+    stack.until(lambda: {one["metric"]["job"] for one in stack.ask("up == 1")} >= JOBS)
+    assert stack.ask("up == 0") == []
+
+
+def test_every_metric_that_is_exported_is_one_of_the_names(stack):
+    found = {one["metric"]["__name__"] for one in stack.ask('count by (__name__) ({__name__=~"vigie_.+"})')}
+    known = {one.name for one in names.METRICS}
+    assert {name for name in found if OF_HISTOGRAMS.sub("", name) not in known and name not in known} == set()
+
+
+def test_every_question_of_every_dashboard_has_an_answer(stack):
+    def unanswered() -> list[str]:
+        return [f"{board}, {panel}: {asked}" for board, panel, asked in questions if not stack.ask(asked)]
+
+    questions = catalogue.expressions()
+    assert len(questions) > 100
+    requests.get(f"http://127.0.0.1:{stack.env['VIGIE_DASHBOARD_PORT']}/", timeout=10).raise_for_status()
+    ends = time.monotonic() + 60
+    while (left := unanswered()) and time.monotonic() < ends:
+        time.sleep(3)
+    assert left == []
+
+
+def test_every_rule_is_evaluated_and_every_recorded_one_has_data(stack):
+    recorded = [rule["record"] for rule in rules() if "record" in rule]
+    stack.until(lambda: not [name for name in recorded if not stack.ask(name)], limit_s=60)
+    address = f"http://127.0.0.1:{stack.env['VIGIE_PROMETHEUS_PORT']}/api/v1/rules"
+    groups = requests.get(address, timeout=10).json()["data"]["groups"]
+    told = {rule["name"]: rule["health"] for group in groups for rule in group["rules"]}
+    assert set(told) == {rule.get("record") or rule["alert"] for rule in rules()}
+    assert {name for name, health in told.items() if health != "ok"} == set()
+
+
+def test_a_sampled_user_has_one_trace_from_the_call_to_both_stores(stack):
+    address = f"http://127.0.0.1:{stack.env['VIGIE_JAEGER_PORT']}/api/traces"
+
+    def spans_of_a_journey() -> list[dict]:
+        asked = {"service": "ingest", "tags": '{"vigie.journey":"true"}', "lookback": "1h", "limit": 20}
+        for trace in requests.get(address, asked, timeout=10).json().get("data") or []:
+            if set(WAY) <= {span["operationName"] for span in trace["spans"]}:
+                return list(trace["spans"])
+        return []
+
+    spans = stack.until(spans_of_a_journey, limit_s=90)
+    (trace_id,) = {span["traceID"] for span in spans}
+    with stack.mongo() as client:
+        stored = client[DATABASE][USERS].find_one({"trace_id": trace_id})
+    assert stored, "the raw document names the trace"
+    told = stack.run("services.journey", stored["_id"])
+    assert told.returncode == 0, told.stderr
+    assert trace_id in told.stdout
+    person = [stored["name"]["last"], stored["email"], stored["phone"], stored["location"]["street"]["name"]]
+    held = told.stdout + requests.get(f"{address}/{trace_id}", timeout=10).text + stack.log("ingest")
+    assert [one for one in person if one in held] == []
+
+
+def test_the_auditor_sees_a_user_vanish_and_return(stack):
+    stack.grown("stored", 1)
+    with stack.mongo() as client:
+        users = client[DATABASE][USERS]
+        lost = users.find_one()
+        users.delete_one({"_id": lost["_id"]})
+        stack.until(lambda: stack.ask('vigie_audit_gap_users{check="stored"} >= 1'), limit_s=90)
+        stack.until(lambda: "UsersMissing" in stack.firing(), limit_s=60)
+        users.insert_one(lost)
+    stack.until(lambda: not stack.ask("vigie_audit_gap_users != 0"), limit_s=90)
+    stack.until(lambda: "UsersMissing" not in stack.firing(), limit_s=60)
+
+
+def test_with_every_watcher_dead_or_frozen_users_flow_and_nothing_is_lost(stack):
+    """Prometheus dies; Jaeger and the Alertmanager take connections and answer nothing."""
+    stack.stop("prometheus")
+    for name in ("jaeger", "alertmanager"):
+        stack.signal(name, signal.SIGSTOP)
+    try:
+        before = time.monotonic()
+        stack.grown("summed", 800)
+        assert time.monotonic() - before < 45, "at 40 users/s"
+    finally:
+        for name in ("jaeger", "alertmanager"):
+            stack.signal(name, signal.SIGCONT)
+        stack.start("prometheus")
+    stack.until(lambda: stack.ask('sum(vigie_spans_total{outcome=~"failed|dropped"}) > 0'), limit_s=90)
+    stack.audit()
+
+
+BROKEN_AT_ONCE = [
+    {
+        "kafka-2": "BrokerDown",
+        "documents": "StoreDown",
+        "dashboard": "TargetDown",
+        "jaeger": "TargetDown",
+        "simulator": "SourceDown",
+        "exporter": "ExporterSilent",
+    },
+    {
+        "cassandra": "StoreDown",
+        "ingest": "TargetDown",
+        "spark": "LagGrowing",
+        "auditor": "AuditorSilent",
+    },
+]
+
+
+@pytest.mark.parametrize("gone", BROKEN_AT_ONCE, ids=" ".join)
+def test_what_is_gone_is_told_within_a_minute_and_taken_back(stack, gone: dict[str, str], record_property: Callable):
+    stack.until(lambda: stack.ask("vigie:watching:settled == 1"), limit_s=130)
+    stack.until(lambda: not set(gone.values()) & set(stack.firing()), limit_s=120)
+    began, after = time.monotonic(), {}
+    for name in gone:
+        stack.stop(name)
+    while len(after) < len(set(gone.values())) and time.monotonic() - began < 90:
+        for alert in set(gone.values()) & set(stack.firing()) - set(after):
+            after[alert] = round(time.monotonic() - began)
+        time.sleep(1)
+    pages = [one for ones in stack.firing().values() for one in ones if one["severity"] == "page"]
+    for name in gone:
+        stack.start(name)
+    record_property("seconds", after)
+    assert set(after) == set(gone.values())
+    assert pages, "an operator is called"
+    stack.until(lambda: not (set(gone.values()) | {"UsersLate"}) & set(stack.firing()), limit_s=150)
+    stack.audit()
