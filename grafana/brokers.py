@@ -1,7 +1,7 @@
 """The brokers, as each one's JMX agent shows it: part of the dashboard of Kafka."""
 
-from grafana.panels import QUIET, ZERO, Column, Row, above, ask, below, lines, stacked, table
-from grafana.promql import highest, rate, total
+from grafana.panels import NOTED, QUIET, ZERO, Row, above, ask, below, lines, stacked
+from grafana.promql import gathered, highest, of, rate, total
 
 BROKER = 'broker=~"$broker"'
 JVM = f'job="kafka", {BROKER}'
@@ -64,11 +64,31 @@ TRAFFIC = Row(
             limits=below(0.3, 0.5),
             runbook="kafka",
         ),
+        lines(
+            "Network threads idle, by listener",
+            "Above 0.7, the busiest of each. Near 0 requests wait to be read. It climbs for a minute after a start.",
+            "percentunit",
+            ask(
+                gathered("min", of("kafka_network_processor_idle_ratio", BROKER), "listener, broker"),
+                "{{listener}} broker {{broker}}",
+            ),
+            limits=below(0.3, 0.5),
+            runbook="kafka",
+        ),
+        lines(
+            "Connections, by listener",
+            "Steady, tens. PLAINTEXT: clients and brokers; CONTROLLER: brokers. A climb: a client that never closes.",
+            "short",
+            ask(total("kafka_connections", "listener, broker", BROKER), "{{listener}} broker {{broker}}"),
+            width=12,
+            limits=above(200, 1000),
+        ),
         stacked(
             "Size of the log, by topic",
             "All replicas. It grows up to retention; compare with the disk's free space.",
             "bytes",
             ask(total("kafka_log_size_bytes", "topic", BROKER), "{{topic}}"),
+            width=12,
         ),
     ),
 )
@@ -111,68 +131,28 @@ REPLICAS = Row(
             limits=QUIET,
             runbook="kafka",
         ),
-    ),
-)
-
-KRAFT = Row(
-    "KRaft: the quorum of controllers",
-    (
-        table(
-            "State in the quorum",
-            "One leader, the others followers. Candidates for more than seconds: no majority.",
-            (Column("broker", "broker"), Column("state", "state")),
-            ask(highest("kafka_raft_state", "broker, state", BROKER)),
-            width=6,
+        lines(
+            "At min ISR, by broker",
+            "0: one more replica lost and writes stop. Of one broker (BROKERS=1) all partitions, always.",
+            "short",
+            ask(total("kafka_at_min_isr_partitions", "broker", BROKER), "broker {{broker}}"),
+            limits=NOTED,
             runbook="kafka",
         ),
         lines(
-            "Leader of the quorum, as each sees it",
-            "All lines on one number. -1: it knows none.",
-            "none",
-            ask(highest("kafka_raft_leader", "broker", BROKER), "broker {{broker}}"),
-            width=6,
-        ),
-        lines(
-            "Epoch of the quorum",
-            "Flat: each step is an election.",
-            "none",
-            ask(highest("kafka_raft_epoch", "broker", BROKER), "broker {{broker}}"),
-            width=6,
-        ),
-        lines(
-            "Brokers, as the controller sees them",
-            "Active as many as there should be, fenced 0.",
-            "short",
-            ask(highest("kafka_active_brokers"), "active"),
-            ask(highest("kafka_fenced_brokers"), "fenced"),
-            width=6,
-        ),
-        lines(
-            "Metadata records a second",
-            "A few: heartbeats of the quorum write to it, too.",
+            "Unclean leader elections",
+            "0: Kafka forbids them unless told. Each one lost the messages that the new leader did not have.",
             "cps",
-            ask(rate("kafka_raft_log_end_offset", "broker", BROKER), "end of the log, broker {{broker}}"),
-            ask(rate("kafka_raft_high_watermark", "broker", BROKER), "high watermark, broker {{broker}}"),
-            width=8,
-        ),
-        lines(
-            "Metadata not yet applied",
-            "Below a second: how far a broker's picture of the cluster is behind.",
-            "s",
-            ask(highest("kafka_metadata_lag_seconds", "broker", BROKER), "broker {{broker}}"),
-            width=8,
-            limits=above(5, 30),
+            ask(rate("kafka_unclean_leader_elections_total", "broker", BROKER), "broker {{broker}}"),
+            limits=QUIET,
             runbook="kafka",
         ),
         lines(
-            "Errors with metadata",
-            "0. Any other number needs the broker's log.",
+            "Leaders away from their preferred broker",
+            "0, but for some minutes after a broker's restart: Kafka then moves them back.",
             "short",
-            ask(total("kafka_metadata_load_errors", "broker", BROKER), "load, broker {{broker}}"),
-            ask(total("kafka_metadata_apply_errors", "broker", BROKER), "apply, broker {{broker}}"),
-            ask(total("kafka_controller_metadata_errors", "broker", BROKER), "controller, broker {{broker}}"),
-            width=8,
-            limits=ZERO,
+            ask(highest("kafka_unpreferred_leaders"), "partitions"),
+            limits=NOTED,
             runbook="kafka",
         ),
     ),

@@ -116,6 +116,7 @@ def below(wrong: float, warning: float) -> Limits:
 
 ZERO: Limits = ((None, GREEN), (1, RED))
 QUIET: Limits = ((None, GREEN), (0.0001, RED))  # a rate of what should never happen
+NOTED: Limits = ((None, GREEN), (1, YELLOW))  # nothing is wrong yet
 ONE: Limits = ((None, RED), (1, GREEN), (2, RED))
 NEUTRAL: Limits = ((None, BLUE),)
 

@@ -1,6 +1,6 @@
 """The dashboard of Kafka: the cluster, its topics and groups as their clients see them, and the brokers' own view."""
 
-from grafana import brokers
+from grafana import brokers, quorum
 from grafana.panels import ONE, ZERO, Board, Column, Row, Variable, above, ask, lines, stat, table
 from grafana.promql import RATE, gathered, highest, of, total
 from observability import names
@@ -186,7 +186,7 @@ BOARD = Board(
     "vigie-kafka",
     "Vigie: Kafka",
     "Brokers, topics, groups: is anything without a leader or behind its replicas, and who has not read how much?",
-    (CLUSTER, TOPICS, GROUPS, brokers.TRAFFIC, brokers.REPLICAS, brokers.KRAFT, brokers.MACHINE),
+    (CLUSTER, TOPICS, GROUPS, brokers.TRAFFIC, brokers.REPLICAS, quorum.KRAFT, brokers.MACHINE),
     (
         Variable("topic", "topics of Vigie", names.KAFKA_END_OFFSET.name),
         Variable("group", "consumer groups; each lane has one", names.GROUP_LAG_RECORDS.name),

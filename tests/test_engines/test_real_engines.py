@@ -61,6 +61,10 @@ class Stack:
                 found.setdefault(sample.name, []).append(sample)
         return found
 
+    def brokers(self) -> dict[int, dict[str, list[Sample]]]:
+        """What each broker tells Prometheus now."""
+        return {number: self.metrics(f"kafka-{number}") for number in (1, 2, 3)}
+
     def session(self) -> Session:
         cluster = Cluster(["127.0.0.1"], port=self.cassandra, protocol_version=5)
         return cluster.connect()
@@ -118,11 +122,11 @@ def test_a_topic_has_three_copies_and_takes_messages_while_a_broker_is_killed(st
 
 
 def test_the_brokers_tell_prometheus_what_they_hold_and_who_leads(stack: Stack):
-    told = [stack.metrics(f"kafka-{number}") for number in (1, 2, 3)]
+    wait(lambda: all(one["kafka_active_brokers"][0].value == 3 for one in stack.brokers().values()))
+    wait(lambda: all(one["kafka_under_replicated_partitions"][0].value == 0 for one in stack.brokers().values()))
+    told = list(stack.brokers().values())
     assert sum(one["kafka_active_controller"][0].value for one in told) == 1
-    wait(lambda: sum(stack.metrics(f"kafka-{n}")["kafka_under_replicated_partitions"][0].value for n in (1, 2, 3)) == 0)
     for one in told:
-        assert one["kafka_active_brokers"][0].value == 3
         assert one["kafka_log_size_bytes"]
         for name in ("kafka_under_min_isr_partitions", "kafka_offline_partitions", "kafka_offline_log_directories"):
             assert one[name][0].value == 0, name
@@ -130,6 +134,26 @@ def test_the_brokers_tell_prometheus_what_they_hold_and_who_leads(stack: Stack):
             assert one[name], name
         assert {sample.labels["request"] for sample in one["kafka_request_seconds"]} == {"Produce", "FetchConsumer"}
         assert {"heap", "nonheap"} <= {sample.labels["area"] for sample in one["jvm_memory_used_bytes"]}
+
+
+def test_the_brokers_tell_prometheus_how_their_quorum_and_their_listeners_do(stack: Stack):
+    wait(lambda: all(one["kafka_at_min_isr_partitions"][0].value == 0 for one in stack.brokers().values()))
+    told = stack.brokers()
+    leader = told[1]["kafka_raft_leader"][0].value
+    for number, one in told.items():
+        assert one["kafka_unclean_leader_elections_total"][0].value == 0
+        assert 0 <= one["kafka_unpreferred_leaders"][0].value <= 3
+        assert one["kafka_raft_vote"][0].value in (leader, -1)
+        for name in ("kafka_connections", "kafka_network_processor_idle_ratio"):
+            assert {sample.labels["listener"] for sample in one[name]} == {"PLAINTEXT", "CONTROLLER"}
+            assert len(one[name]) == 4, name
+        assert all(0 <= sample.value < 1.1 for sample in one["kafka_network_processor_idle_ratio"])
+        channel = {each.labels["direction"]: each.value for each in one["kafka_raft_channel_bytes_total"]}
+        assert set(channel) == {"incoming", "outgoing"}
+        for commit in ("kafka_raft_commit_avg_seconds", "kafka_raft_commit_max_seconds"):
+            assert 0 <= one[commit][0].value < 60 if number == leader else one[commit], commit
+        met = sum(sample.value for sample in one["kafka_connections"]) if number == leader else channel["incoming"]
+        assert met > 0
 
 
 def test_cassandra_tells_prometheus_how_long_requests_take(stack: Stack):
