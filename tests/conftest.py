@@ -12,28 +12,38 @@ from typing import Any
 import msgspec
 import pytest
 import requests
+from xdist.scheduler import LoadScopeScheduling
 
-PIPELINE = Path(__file__).parent / "test_pipeline"
+PIPELINE, ALONE = "tests/test_pipeline/", "test_a_single_broker.py"
 CONTRACT_URL = os.environ.get("VIGIE_CONTRACT_URL", "")
 TIMEOUT_S = 10
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class Together(LoadScopeScheduling):
     """
-    Let two processes share the work (`pytest -n 2 --dist loadgroup`), each file's tests together.
+    How two processes share the work (`pytest -n 2`): each file's tests stay together, and so do all those of the whole
+    system, which share one that runs.
+    """
 
-    One has the tests of the whole system, which share one running system; the other has the rest, and last those that
-    start a whole system of their own.
-    """
-    order = {"stack": 0, "launched": 2}
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", maxsplit=1)[0]
+        shared = file.startswith(PIPELINE) and not file.endswith(ALONE)
+        return PIPELINE if shared else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    return Together(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the whole system's tests, which take longest; end with those that start another whole system."""
 
     def turn(item: pytest.Item) -> int:
-        used = getattr(item, "fixturenames", ()) if item.path.parent == PIPELINE else ()
-        return next((order[name] for name in order if name in used), 1)
+        if item.nodeid.split("::")[0].endswith(ALONE):
+            return 2
+        return 0 if item.nodeid.startswith(PIPELINE) else 1
 
     items.sort(key=turn)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("pipeline" if turn(item) == 0 else item.path.name))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]
 
 
 def differing(stack) -> dict[str, str]:
-    return {one["hop"]: one["differs"] for one in stack.findings(patience_s=30) if one["differs"]}
+    return {one["hop"]: one["differs"] for one in stack.findings(patience_s=12) if one["differs"]}
 
 
 def test_a_user_lost_in_the_store_is_named(stack):
