@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 
+import requests
 import streamlit as st
 
 from dashboard import answers, charts, process, tables, viewer, views
@@ -46,6 +47,15 @@ def connections() -> Watchers:
 def watching() -> Watched:
     """What the watchers say now; however many viewers, each is asked once in two seconds at most."""
     return connections().read()
+
+
+@st.cache_data(ttl=30, max_entries=1, show_spinner=False)
+def is_grafana(address: str) -> bool:
+    """Whether a Grafana answers there: `make up` starts none."""
+    try:
+        return "database" in requests.get(f"{address}/api/health", timeout=(0.3, 0.7)).text
+    except requests.RequestException:
+        return False
 
 
 @st.fragment(run_every=EVERY)
@@ -150,16 +160,14 @@ def show_targets(board: Board) -> None:
 
 
 def show_links(here: Settings) -> None:
-    """The other servers' pages, at the host by which the viewer came here."""
+    """The other servers' pages, and those that have none, at the host by which the viewer came here."""
     host = viewer.host(here.host)
-    pages = {
-        "Grafana": here.grafana_port,
-        "Jaeger": here.jaeger_port,
-        "Prometheus": here.prometheus_port,
-        "Alertmanager": here.alertmanager_port,
-        "Spark": here.spark_ui_port,
-    }
-    st.caption("Look closer: " + "  ·  ".join(f"[{name}](http://{host}:{port})" for name, port in pages.items()))
+    pages = {"Spark": here.spark_ui_port, "Alertmanager": here.alertmanager_port}
+    if is_grafana(f"http://{here.host}:{here.grafana_port}"):
+        pages["Grafana"] = here.grafana_port
+    links = "  ·  ".join(f"[{name}](http://{host}:{port})" for name, port in pages.items())
+    apis = f"Prometheus `http://{host}:{here.prometheus_port}`, Jaeger `http://{host}:{here.jaeger_port}`"
+    st.caption(f"Look closer: {links}  ·  an API here, no page: {apis}")
 
 
 ALERTS_HELP = (

@@ -120,5 +120,18 @@ def overrides(env: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in own(env).items() if value != plain[key] and key != "VIGIE_STATE"}
 
 
+def given(kept: Mapping[str, str], outer: Mapping[str, str]) -> dict[str, str]:
+    """What of the `kept` overrides somebody has set; the others (addresses, the light shape) follow from those."""
+    file = {"VIGIE_ENV_FILE": str(_file(outer))}
+
+    def without(key: str) -> dict[str, str]:
+        return environ({name: kept[name] for name in kept if name != key} | file, running=False)
+
+    try:
+        return {key: value for key, value in kept.items() if without(key).get(key) != value}
+    except settings.WrongSetting:  # .env has changed since: all of it is told
+        return dict(kept)
+
+
 def _file(env: Mapping[str, str]) -> Path:
     return Path(env.get("VIGIE_ENV_FILE", settings.ROOT / ".env"))

@@ -33,11 +33,19 @@ def down(outer: Mapping[str, str]) -> None:
             if stubborn:
                 raise StillThere(f"could not be ended: {', '.join(f'pid {one.pid}' for one in stubborn)}")
             say(f"  ended what was left: {', '.join(f'pid {one.pid}' for one in left)}")
+        forgotten = dropped(config.given(state.overrides(), outer), outer)
         state.clear()
         if stopped or left:
-            say(f"down after {time.monotonic() - began:.0f} s; data and logs stay in {state.root}")
+            say(f"down after {time.monotonic() - began:.0f} s; data and logs stay in {state.root}{forgotten}")
         else:
-            say("not running")
+            say(f"not running{forgotten}")
+
+
+def dropped(given: Mapping[str, str], outer: Mapping[str, str]) -> str:
+    """A line for the settings that the next start will not have; of an address no more than that there was one."""
+    lost = {key: value for key, value in sorted(given.items()) if outer.get(key) != value}
+    words = " ".join(f"{key}={'…' if '://' in value else value}" for key, value in lost.items())
+    return f"\nit was started with {words}: give them again with make up" if words else ""
 
 
 def stop_all(state: State) -> bool:

@@ -8,6 +8,7 @@ The watchers' builds, which run beside a pipeline at work, come one by one and l
 `python -m engines.fetch` does it for all of them and nothing else.
 """
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -125,6 +126,7 @@ def forget_interrupted(target: Path) -> None:
 
 def main() -> int:
     """Fetch everything that is missing."""
+    argparse.ArgumentParser(prog="python -m engines.fetch", description=__doc__).parse_args()
     java = tools.java(os.environ)
     if java is None:
         say(tools.no_java(os.environ))

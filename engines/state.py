@@ -17,6 +17,8 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from dotenv import dotenv_values
+
 from observability import lock
 from observability.settings import OVERRIDES
 
@@ -108,6 +110,10 @@ class State:
         (self.run / "settings.json").write_text(json.dumps(own))
         quoted = {key: value.replace("\\", "\\\\").replace("'", "\\'") for key, value in overrides.items()}
         (self.root / OVERRIDES).write_text("".join(f"{key}='{value}'\n" for key, value in quoted.items()))
+
+    def overrides(self) -> dict[str, str]:
+        """What of the running system's settings differs from their file."""
+        return {key: value or "" for key, value in dotenv_values(self.root / OVERRIDES).items()}
 
     def clear(self) -> None:
         """Remove what a stopped system needs no more; the data and the logs stay."""

@@ -90,7 +90,7 @@ def text(status: Status) -> str:
             "",
             table(("hop", "count"), [(name, hops.text(count)) for name, count in status.hops.items()])
             if status.hops
-            else "the hops cannot be counted now: python -m services.hops says why",
+            else "the hops cannot be counted now: .venv/bin/python -m services.hops says why",
         ]
     )
 

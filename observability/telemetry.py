@@ -1,15 +1,19 @@
 """
 Everything that makes a process seen, started in one call; and `python -m observability.telemetry`, which writes
-docs/telemetry.md from `observability.names`.
+docs/telemetry.md from `observability.names` and the rules.
 """
 
+import argparse
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
+import yaml
 
 from observability import logs, metrics, names, settings, tracing
+
+RULES = settings.ROOT / "observability" / "prometheus" / "rules"
 
 
 @dataclass(frozen=True)
@@ -45,16 +49,18 @@ def of_logs(repeats: logs.Repeats) -> Iterator[metrics.Sample]:
 
 
 def document() -> str:
-    """docs/telemetry.md: every metric, label, span and attribute."""
+    """docs/telemetry.md: every metric, label, recorded series, span and attribute of our own."""
     lines = [
         "# Telemetry",
         "",
-        "Written from `observability/names.py` by `python -m observability.telemetry`; a test holds it to that.",
+        "Written from `observability/names.py` and `observability/prometheus/rules` by "
+        "`.venv/bin/python -m observability.telemetry`; a test holds it to that.",
         "",
         "## Metrics",
         "",
-        "Counters end with `_total`; the unit is the end of the name. The JMX agents of the brokers and of Cassandra, "
-        "Spark's own page and the watchers have metrics of their own beside these.",
+        "Counters end with `_total`; the unit is the end of the name. Others have names of their own beside these: the "
+        "brokers' and Cassandra's agents (all in `engines/kafka/jmx.yaml` and `engines/cassandra/jmx.yaml`), Spark's "
+        "page, Jaeger's counts of spans (`traces_span_metrics_…`) and the watchers.",
         "",
         "| metric | kind | what it says | labels |",
         "|---|---|---|---|",
@@ -62,6 +68,9 @@ def document() -> str:
     for one in names.METRICS:
         labels = "<br>".join(f"`{name}`: {says}" for name, says in one.labels.items())
         lines.append(f"| `{one.name}` | {one.kind} | {one.help} | {labels} |")
+    lines += ["", "## Recorded series", "", "Computed by Prometheus; the rules' comments and slo.md say how.", ""]
+    lines += ["| series | rules | computed every |", "|---|---|---|"]
+    lines += [f"| `{name}` | {file} | {every} |" for name, file, every in recorded()]
     lines += ["", "## Spans", "", "| span | kind | what it covers | attributes |", "|---|---|---|---|"]
     for span in names.SPANS_NAMED:
         attributes = ", ".join(f"`{name}`" for name in span.attributes)
@@ -71,7 +80,17 @@ def document() -> str:
     return "\n".join(lines) + "\n"
 
 
+def recorded() -> Iterator[tuple[str, str, str]]:
+    """Every series that the rules record: its name, their file, how often."""
+    for file in sorted(RULES.glob("*.yml")):
+        for group in yaml.safe_load(file.read_text())["groups"]:
+            for rule in group["rules"]:
+                if "record" in rule:
+                    yield rule["record"], file.name, group["interval"]
+
+
 def main() -> int:
+    argparse.ArgumentParser(prog="python -m observability.telemetry", description=__doc__).parse_args()
     (settings.ROOT / "docs" / "telemetry.md").write_text(document())
     return 0
 

@@ -4,9 +4,12 @@ Compare every hop with the one before it, as sets of users, while users flow; en
 What was fetched when the audit starts is followed through: it must have left the outbox, be on the topic, be read by
 both lanes, be stored once or set aside, and be summed, minute by minute and in every dimension. With the simulator as
 source the users that must exist are computed from the seed and the number of pages alone.
+
+Exit code 1: a hop differs, or did not let through in time; 2: one does not answer, so that nothing more is known.
 """
 
 import argparse
+import sqlite3
 import sys
 import threading
 import time
@@ -327,7 +330,18 @@ def asked_pages(seed: str, pages: int) -> dict[str, int]:
     }
 
 
-SILENT = (*hops.SILENT, PyMongoError, NoHostAvailable, DriverException, KafkaError, NotFollowed)
+CLIENTS: dict[str, tuple[type[Exception], ...]] = {
+    "outbox": (sqlite3.Error,),
+    "kafka": (KafkaError, topics.TopicUnreadable),
+    "mongodb": (PyMongoError,),
+    "cassandra": (NoHostAvailable, DriverException),
+}
+
+
+def silent_hops(wanted: Settings, error: Exception) -> str:
+    """Which hops do not answer: by whose client the error is, or, where one held on to users, by asking them all."""
+    names = [name for name, errors in CLIENTS.items() if isinstance(error, errors)]
+    return ", ".join(names or hops.ask(wanted)[1])
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -345,6 +359,7 @@ def main(argv: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     found: list[Finding] = []
+    silent = ""
     try:
         for one in audit(wanted, asked.patience):
             found.append(one)
@@ -352,16 +367,23 @@ def main(argv: list[str] | None = None) -> int:
                 print(f"{'DIFFERS' if one.differs else 'ok':<8}{one.hop:<16}{one.counted}", flush=True)
                 if one.differs:
                     print(f"{'':<24}{one.differs}", flush=True)
-    except SILENT as error:
-        found.append(Finding("audit", "", f"could not go on: {type(error).__name__}: {error}"))
-        if not asked.json:
-            print(f"DIFFERS {found[-1].differs}")
+    except (*hops.SILENT, NotFollowed) as error:
+        why = f"{type(error).__name__}: {str(error)[:200]}"
+        silent = silent_hops(wanted, error)
+        if silent:
+            print(f"cannot compare: {silent} does not answer (make status): {why}", file=sys.stderr)
+        else:
+            found.append(Finding("audit", "", f"could not go on: {why}"))
+            if not asked.json:
+                print(f"DIFFERS {found[-1].differs}")
     first = next((one for one in found if one.differs), None)
     if asked.json:
         print(msgspec.json.encode(found).decode())
-    else:
-        print(f"the first hop that differs: {first.hop}" if first else "every hop agrees: nothing lost, nothing double")
-    return 1 if first else 0
+    elif first:
+        print(f"the first hop that differs: {first.hop}")
+    elif not silent:
+        print("every hop agrees: nothing lost, nothing double")
+    return 1 if first else 2 if silent else 0
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ letters stay where they are, until their topic's retention ends.
 """
 
 import argparse
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -174,6 +175,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     asked = parser().parse_args(argv)
     logs.start("dlq", level=40)
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what does not answer is told below, in a sentence
     try:
         wanted = settings.read(Settings, settings.environ())
     except settings.WrongSetting as error:
@@ -194,7 +196,10 @@ def main(argv: list[str] | None = None) -> int:
                 counts = replay(wanted, reader, letters)
         finally:
             reader.close()
-    except (KafkaError, topics.TopicUnreadable, lock.Held, Undecided) as error:
+    except (KafkaError, topics.TopicUnreadable) as error:
+        print(f"the brokers do not give the letters (make status): {error}", file=sys.stderr)
+        return 1
+    except (lock.Held, Undecided) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     print(", ".join(f"{n:,} {what}" for what, n in counts.items()))

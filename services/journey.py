@@ -201,8 +201,7 @@ def text(found: Found, shown: Sequence[Span], why_none: str, jaeger: str) -> Ite
     if not found.trace_id:
         yield "no trace: none was made for the page it came with"
         return
-    yield f"trace {jaeger}/trace/{found.trace_id}"
-    yield f"      {jaeger}/api/v3/traces/{found.trace_id}"
+    yield f"trace {jaeger}/api/v3/traces/{found.trace_id}"
     if why_none:
         yield f"  {why_none}"
     first = shown[0].began if shown else None

@@ -110,7 +110,7 @@ def partitions(reader: KafkaConsumer, topic: str) -> list[TopicPartition]:
     """
     found = reader.partitions_for_topic(topic)
     if not found:
-        raise TopicUnreadable(f"{topic}: no such topic; `python -m services.topics` makes it")
+        raise TopicUnreadable(f"{topic}: no such topic; `.venv/bin/python -m services.topics` makes it")
     return [TopicPartition(topic, n) for n in sorted(found)]
 
 

@@ -89,5 +89,6 @@ def _nothing_around(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
     monkeypatch.setenv("VIGIE_CASSANDRA_HOSTS", "127.0.0.1")
     monkeypatch.setenv("VIGIE_CASSANDRA_PORT", str(closed_port()))
     monkeypatch.setenv("VIGIE_MONGO_URI", f"mongodb://127.0.0.1:{closed_port()}")
+    monkeypatch.setenv("VIGIE_GRAFANA_PORT", str(closed_port()))
     monkeypatch.setenv("VIGIE_PROMETHEUS_PORT", str(closed_port()))
     monkeypatch.setenv("VIGIE_ALERTMANAGER_PORT", str(closed_port()))

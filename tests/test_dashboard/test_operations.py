@@ -188,6 +188,18 @@ def test_two_viewers_are_one_question(answering, page):
     assert len(answering.asked) == asked
 
 
+def test_grafana_is_a_link_only_where_one_answers(answering, page, monkeypatch):
+    links = page().caption[0].value
+    assert "[Spark](" in links
+    assert "an API here, no page: Prometheus `" in links
+    assert "Grafana" not in links
+    st.cache_resource.clear()
+    st.cache_data.clear()
+    answering.answers["/api/health"] = (200, b'{"database": "ok"}')
+    monkeypatch.setenv("VIGIE_GRAFANA_PORT", str(answering.port))
+    assert f":{answering.port})" in page().caption[0].value.partition("[Grafana](")[2]
+
+
 def test_a_wrong_setting_is_named_on_the_page(page, monkeypatch):
     monkeypatch.setenv("VIGIE_GRAFANA_PORT", "many")
     assert "VIGIE_GRAFANA_PORT" in page().error[0].value

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from engines import brokers, config, ring
+from engines import brokers, config, down, ring
 from engines.config import Config
 from engines.state import State
 from observability import settings
@@ -28,6 +28,28 @@ def test_what_differs_from_the_file_is_what_the_other_commands_read_back(env, st
     later = settings.environ(env)
     assert config.overrides(asked)["VIGIE_KAFKA_BOOTSTRAP"] == "127.0.0.1:9092"
     assert config.own(later) == config.own(asked) == state.settings()
+
+
+def test_a_stop_names_what_was_given_but_neither_what_follows_from_it_nor_an_address(env, state: State):
+    file = {key: value for key, value in env.items() if key == "VIGIE_ENV_FILE"}
+    asked = {
+        "VIGIE_BROKERS": "1",
+        "VIGIE_KAFKA_PORT": "9500",
+        "VIGIE_RATE": "200",
+        "VIGIE_MONGO_URI": "mongodb://a:b@m",
+    }
+    started = config.environ(file | asked, running=False)
+    state.keep_settings(config.own(started), config.overrides(started))
+    given = config.given(state.overrides(), file)
+    assert given == asked
+    assert down.dropped(given, {"VIGIE_RATE": "200"}) == (
+        "\nit was started with VIGIE_BROKERS=1 VIGIE_KAFKA_PORT=9500 VIGIE_MONGO_URI=…: give them again with make up"
+    )
+    assert down.dropped(given, asked) == ""
+
+
+def test_a_setting_that_is_no_more_does_not_hinder_the_stop(env):
+    assert config.given({"VIGIE_GONE": "1", "VIGIE_RATE": "9"}, {}) == {"VIGIE_GONE": "1", "VIGIE_RATE": "9"}
 
 
 def test_a_plain_start_is_remembered_with_nothing(env):

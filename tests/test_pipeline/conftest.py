@@ -90,7 +90,7 @@ class Stack:
         done = self.run("services.audit", "--json", "--patience", str(patience_s), timeout_s=250)
         assert done.stdout, done.stderr
         findings = json.loads(done.stdout)
-        assert done.returncode == (1 if any(one["differs"] for one in findings) else 0)
+        assert done.returncode == (1 if any(one["differs"] for one in findings) else 0), done.stderr
         return findings
 
     def audit(self) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """What the audit compares, as values: canaries are counted apart, and sums by what is alike are the sums of each."""
 
+import json
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -8,10 +10,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from kafka import TopicPartition
+from kafka.errors import KafkaConnectionError
 from msgspec import structs
 
-from services import audit, evidence, topics
-from services.audit import NotFollowed, of_ingestion, of_store, of_topic, wait_for
+from services import audit, evidence, hops, topics
+from services.audit import Finding, NotFollowed, of_ingestion, of_store, of_topic, wait_for
 from services.contract import DEAD_LETTERS, ROW, USERS, encode
 from services.evidence import Fetched, OnTopic, User, expected_sums, read_topics
 from services.outbox import Counts
@@ -138,3 +141,54 @@ def test_a_wait_that_is_given_up_ends_at_once():
 def test_a_value_that_is_no_event_is_no_canary():
     assert not evidence.is_canary(b"poison")
     assert not evidence.is_canary(None)
+
+
+@pytest.fixture
+def ended(monkeypatch, capsys):
+    """What `main` says and ends with when the audit has found these, and then goes on or not."""
+
+    def run(*findings: Finding, then: Exception | None = None, silent: tuple[str, ...] = ()):
+        def audited(*_):
+            yield from findings
+            if then:
+                raise then
+
+        monkeypatch.setattr(audit, "audit", audited)
+        monkeypatch.setattr(audit.logs, "start", lambda *_, **__: None)  # the other tests' loggers stay as they are
+        monkeypatch.setattr(hops, "hush", lambda: None)
+        monkeypatch.setattr(hops, "ask", lambda _: (hops.Hops(), dict.fromkeys(silent, "gone")))
+        code = audit.main(["--json"])
+        said = capsys.readouterr()
+        return code, [one["hop"] for one in json.loads(said.out) if one["differs"]], said.err
+
+    return run
+
+
+AGREES, DIFFERS = Finding("topic", "1 sent"), Finding("raw lane", "1 stored", "1 not stored")
+
+
+@pytest.mark.parametrize(
+    ("error", "hop"),
+    [
+        (KafkaConnectionError(), "kafka"),
+        (topics.TopicUnreadable("users.raw: no such topic"), "kafka"),
+        (sqlite3.OperationalError("unable to open database file"), "outbox"),
+    ],
+)
+def test_a_hop_that_does_not_answer_is_no_difference(ended, error, hop):
+    code, differing, said = ended(AGREES, then=error)
+    assert (code, differing) == (2, [])
+    assert f"cannot compare: {hop} does not answer (make status)" in said
+
+
+def test_a_hop_that_holds_on_to_users_differs_unless_what_it_waits_for_is_gone(ended):
+    held = NotFollowed("outbox: 3 rows wait")
+    assert ended(AGREES, then=held)[:2] == (1, ["audit"])
+    code, differing, said = ended(AGREES, then=held, silent=("kafka", "mongodb"))
+    assert (code, differing) == (2, [])
+    assert "cannot compare: kafka, mongodb does not answer" in said
+
+
+def test_a_difference_is_told_though_a_later_hop_does_not_answer(ended):
+    assert ended(DIFFERS, then=KafkaConnectionError())[:2] == (1, ["raw lane"])
+    assert ended(AGREES)[:2] == (0, [])

@@ -41,15 +41,14 @@ def test_hops_are_in_the_order_of_time_with_the_time_since_the_one_before():
     ]
 
 
-def test_a_trace_is_named_by_both_addresses_and_its_spans_are_in_order():
+def test_a_trace_is_named_by_the_address_that_answers_and_its_spans_are_in_order():
     shown = [
         Span(after(0), timedelta(seconds=1), "ingest", "page"),
         Span(after(2), timedelta(milliseconds=4), "spark", "write users", "NotStored"),
     ]
     told = lines(Found(USER, [Step(AT, "fetched", "")], trace_id=TRACE), shown)
     assert told[2:] == [
-        f"trace {JAEGER}/trace/{TRACE}",
-        f"      {JAEGER}/api/v3/traces/{TRACE}",
+        f"trace {JAEGER}/api/v3/traces/{TRACE}",
         "  2026-11-24 12:00:00.000     +0.000 s    1,000.0 ms  ingest    page",
         "  2026-11-24 12:00:02.000     +2.000 s        4.0 ms  spark     write users  failed: NotStored",
     ]
