@@ -13,6 +13,7 @@ from typing import Annotated
 import msgspec
 from dotenv import dotenv_values
 
+from engines import builds
 from observability import settings
 
 LIGHT = "VIGIE_LIGHT_"
@@ -121,12 +122,13 @@ def overrides(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def given(kept: Mapping[str, str], outer: Mapping[str, str]) -> dict[str, str]:
-    """What of the `kept` overrides somebody has set; the others (addresses, the light shape) follow from those."""
+    """What of the `kept` overrides somebody has set; the others (addresses, the light shape, our jars) follow."""
     file = {"VIGIE_ENV_FILE": str(_file(outer))}
 
     def without(key: str) -> dict[str, str]:
         return environ({name: kept[name] for name in kept if name != key} | file, running=False)
 
+    kept = {key: value for key, value in kept.items() if value != str(builds.named("spark"))}
     try:
         return {key: value for key, value in kept.items() if without(key).get(key) != value}
     except settings.WrongSetting:  # .env has changed since: all of it is told

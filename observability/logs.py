@@ -17,6 +17,7 @@ import msgspec
 from opentelemetry import trace
 
 BURST, WINDOW_S = 20, 10.0
+ABOUT = ("what", "lane", "part", "check")  # fields that make two lines of one event two things
 ROOMS = ("services", "spark", "dashboard", "engines", "observability", "__main__")
 
 
@@ -53,11 +54,13 @@ class Repeats(logging.Filter):
         super().__init__()
         self._clock = clock
         self._lock = threading.Lock()
-        self._seen: dict[tuple[str, int, str], list[float]] = {}  # event -> start of its window, lines, left out
+        self._seen: dict[tuple[object, ...], list[float]] = {}  # event -> start of its window, lines, left out
         self.counted: dict[tuple[str, str], int] = {}  # level, written or suppressed -> lines
 
     def filter(self, record: logging.LogRecord) -> bool:
-        event, now = (record.name, record.levelno, str(record.msg)[:100]), self._clock()
+        fields = getattr(record, "fields", {})
+        about = tuple(str(fields[name]) for name in ABOUT if name in fields)
+        event, now = (record.name, record.levelno, str(record.msg)[:100], about), self._clock()
         with self._lock:
             window = self._seen.get(event)
             if window is None or now - window[0] > WINDOW_S:

@@ -8,6 +8,7 @@ What the services promise to every reader of the topics: topic names, headers, a
 
 import json
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -165,17 +166,29 @@ def decode(value: bytes | None) -> UserEvent:
     return event
 
 
+def without_value(text: str) -> str:
+    """The decoder's text without the value that it names where that is none of the allowed ones."""
+    return re.sub(r"(?s)\A(Invalid enum value) .*?( - at `[^`]*`)?\Z", r"\1\2", text)
+
+
 def _why(value: bytes, error: Exception) -> str:
+    text = without_value(str(error))
     try:
         version = _version.decode(value).v
     except UNREADABLE:
-        return str(error)
-    return str(error) if version == VERSION else f"schema version {version} is not known; this one reads {VERSION}"
+        return text
+    return text if version == VERSION else f"schema version {version} is not known; this one reads {VERSION}"
 
 
 def storable(event: UserEvent) -> bool:
     """Whether every date of the event has its UTC value in every store's range."""
     return all(1 < at.year < 9999 for at in (event.fetched_at, event.dob.date, event.registered.date))
+
+
+def row_of(headers: Iterable[tuple[str, bytes | None]], outbox_id: str) -> int | None:
+    """The row of that outbox that a message was sent from; None of every other message, whatever it says of itself."""
+    owner, _, number = (dict(headers).get(ROW) or b"").decode(errors="replace").partition(":")
+    return int(number) if owner == outbox_id and re.fullmatch(r"[0-9]{1,18}", number) else None
 
 
 def encode(event: UserEvent) -> bytes:
@@ -199,7 +212,7 @@ def without_secrets(original: bytes) -> bytes:
         kept: dict[str, Any] = {}
         for key, value in pairs:
             no_object = key in ("login", "id") and value is not None and not isinstance(value, dict)
-            if key in SECRETS or no_object:
+            if key.lower() in SECRETS or no_object:
                 removed.append(key)
                 kept[key] = _REMOVED
             elif key == "id" and value is not None and value.get("value") is not None:

@@ -73,7 +73,7 @@ def read(reader: KafkaConsumer, reason: str = "") -> Iterator[Letter]:
         TopicUnreadable, KafkaError: the brokers do not give them.
     """
     for record in _all(reader, DEAD_LETTERS):
-        headers = {name: value.decode(errors="replace") for name, value in record.headers}
+        headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
         found = Letter(
             place=f"{record.topic}:{record.partition}:{record.offset}",
             at_ms=record.timestamp,
@@ -117,9 +117,12 @@ def replay(wanted: Settings, reader: KafkaConsumer, letters: Sequence[Letter]) -
         TopicUnreadable, KafkaError: the brokers cannot be read.
     """
     known: set[str] = set()
+    originals = {letter.origin for letter in letters}
     for record in _all(reader, USERS):
+        if f"{record.topic}:{record.partition}:{record.offset}" in originals:
+            continue  # the poison that the letter was made of: it has the user's key, and is no user
         known.add((record.key or b"").decode(errors="replace"))
-        known.update(value.decode(errors="replace") for name, value in record.headers if name == REPLAY)
+        known.update((value or b"").decode(errors="replace") for name, value in record.headers if name == REPLAY)
     counts = {"sent": 0, "there already": 0, "still refused": 0}
     producer = KafkaProducer(
         bootstrap_servers=wanted.kafka_bootstrap.split(","),

@@ -14,7 +14,7 @@ from cassandra.cluster import Session
 from kafka import KafkaConsumer, TopicPartition
 
 from services import hops, topics
-from services.contract import DEAD_LETTERS, INGEST, ORIGIN, ROW, STAGE, USERS, PoisonMessage, decode
+from services.contract import DEAD_LETTERS, INGEST, ORIGIN, STAGE, USERS, PoisonMessage, decode, row_of
 from services.outbox import Counts, outbox_path, read_counts
 from spark.contract import (
     AGE,
@@ -125,15 +125,14 @@ def read_topics(reader: KafkaConsumer, ends: dict[TopicPartition, int], outbox_i
     found = OnTopic(ends, complete=not any(begins.values()))
     for record in topics.records(reader, begins, ends):
         headers = dict(record.headers)
-        owner, _, row = headers.get(ROW, b"").decode(errors="replace").partition(":")
-        ours = int(row) if owner == outbox_id and row.isdigit() else None
+        ours = row_of(record.headers, outbox_id)
         if record.topic == DEAD_LETTERS:
             if ours is not None:
                 found.dead_rows.add(ours)
             if record.key:
                 found.dead_ids.add(record.key.decode(errors="replace"))
             if headers.get(STAGE) != INGEST.encode():
-                found.dead_origins.add(headers.get(ORIGIN, b"").decode(errors="replace"))
+                found.dead_origins.add((headers.get(ORIGIN) or b"").decode(errors="replace"))
             continue
         try:
             event = decode(record.value)

@@ -346,7 +346,8 @@ class Outbox:
                 gone = {(USERS, 0): 0, (USERS, 1): 0, (DEAD_LETTERS, 0): 0}
                 for one in acknowledged:
                     row = db.execute(
-                        "DELETE FROM outbox WHERE seq=? RETURNING topic, canary, length(value)", (one.seq,)
+                        "DELETE FROM outbox WHERE seq=? AND topic=? RETURNING topic, canary, length(value)",
+                        (one.seq, one.topic),
                     ).fetchone()
                     if row:
                         gone[row[:2]] += 1

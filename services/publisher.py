@@ -10,10 +10,10 @@ A message carries the `traceparent` of its page; the span of its batch is linked
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import groupby, islice
 
-from kafka import KafkaProducer
+from kafka import KafkaProducer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError, KafkaTimeoutError
 from opentelemetry.trace import SpanContext
@@ -32,6 +32,7 @@ from services.contract import (
     USERS,
     PoisonMessage,
     decode,
+    row_of,
 )
 from services.outbox import Acknowledged, Outbox, OutboxFull, Row
 from services.source import Cursor, seed_of_run
@@ -124,9 +125,9 @@ class Publisher:
         known = self.outbox.positions()
         reader = topics.consumer(self.bootstrap)
         rows: list[Acknowledged] = []
-        met = Met() if self.outbox.is_new() else None
         try:
             places = [*topics.partitions(reader, USERS), *topics.partitions(reader, DEAD_LETTERS)]
+            met = Met(places) if self.outbox.is_new() else None
             begins, ends = topics.begins(reader, places), topics.ends(reader, places)
             starts = {tp: max(begins[tp], known.get((tp.topic, tp.partition), 0)) for tp in places}
             for tp in places:
@@ -146,11 +147,8 @@ class Publisher:
         log.info("looked back", records=sum(max(0, ends[tp] - starts[tp]) for tp in places), already_sent=len(rows))
 
     def _row(self, record: ConsumerRecord) -> Acknowledged | None:
-        name = dict(record.headers).get(ROW, b"").decode(errors="replace")
-        outbox_id, _, seq = name.partition(":")
-        if outbox_id != self.outbox.id or not seq.isdigit():
-            return None
-        return Acknowledged(int(seq), record.topic, record.partition, record.offset)
+        row = row_of(record.headers, self.outbox.id)
+        return None if row is None else Acknowledged(row, record.topic, record.partition, record.offset)
 
 
 def by_topic(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
@@ -199,7 +197,8 @@ class Met:
     `sent` counts by topic the messages that an outbox has sent. A canary is counted there, and is nobody to be met.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, places: Collection[TopicPartition]) -> None:
+        self._partitions = [tp.partition for tp in places if tp.topic == USERS]
         self.sent: Counter[str] = Counter()
         self.user_ids: list[str] = []
         self.seed: str | None = None
@@ -218,11 +217,17 @@ class Met:
         if event.canary:
             return
         self.user_ids.append(event.user_id)
-        if ours and record.timestamp >= self._newest_ms:
+        if not ours:
+            return
+        if record.timestamp >= self._newest_ms:
             self.seed, self._newest_ms = seed_of_run(event.source.seed), record.timestamp
-        pages = self._pages.setdefault((event.source.seed, event.source.page_size), {})
+        pages = self._pages.setdefault((event.source.seed, event.source.page_size), dict.fromkeys(self._partitions, 1))
         pages[record.partition] = max(event.source.page, pages.get(record.partition, 0))
 
     def cursors(self) -> list[Cursor]:
-        """The page that every partition has seen, as the next: it may have gone only in part, so it is asked again."""
+        """
+        The page that every partition has seen, as the next: it may have gone only in part, so it is asked again.
+
+        A partition that has nothing of a run may still owe all of it.
+        """
         return [Cursor(seed, min(pages.values()), size) for (seed, size), pages in self._pages.items()]

@@ -1,6 +1,5 @@
 """From the API's body to events: a page is taken apart, each record is checked, secrets stay behind."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +25,7 @@ from services.contract import (
     Uuid,
     storable,
     without_secrets,
+    without_value,
 )
 
 MISSING_FIELD, WRONG_TYPE, OUT_OF_RANGE, TOO_LARGE, NOT_JSON = KINDS = (
@@ -138,11 +138,6 @@ def kind_of(error: Exception) -> str:
     if "missing required field" in text:
         return MISSING_FIELD
     return WRONG_TYPE if ", got `" in text else OUT_OF_RANGE
-
-
-def without_value(text: str) -> str:
-    """The decoder's text without the value that it names where that is none of the allowed ones."""
-    return re.sub(r"(?s)\A(Invalid enum value) .*?( - at `[^`]*`)?\Z", r"\1\2", text)
 
 
 def sort(

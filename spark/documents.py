@@ -67,6 +67,8 @@ def insert(database: Database[Document], users: Sequence[Document]) -> set[int]:
         database[USERS].insert_many(raw, ordered=False)
     except BulkWriteError as error:
         errors = error.details["writeErrors"]
+        if error.details["writeConcernErrors"]:  # taken, but not yet kept: a failover may undo it
+            raise StoreRefused(f"write concern not met: {len(error.details['writeConcernErrors'])} errors") from None
         codes = {one["code"] for one in errors}
         if codes - {DUPLICATE_KEY}:
             raise StoreRefused(f"write errors with codes {sorted(codes)}") from None
@@ -153,6 +155,8 @@ def connected(uri: str) -> Database[Document]:
         connectTimeoutMS=3_000,
         socketTimeoutMS=5_000,
         retryWrites=False,
+        w="majority",
+        journal=True,  # a document that was acknowledged outlives a kill -9
         tz_aware=True,
     )
     return client[DATABASE]

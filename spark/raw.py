@@ -197,7 +197,7 @@ def sort(part: pa.RecordBatch) -> Sorted:
         trace_id = seen.trace_id(traceparent)
         if event.canary:
             found.canaries += 1
-            canary = Canary(event.user_id, event.fetched_at, at, trace_id) if ours else None
+            canary = Canary(event.user_id, event.fetched_at, at, trace_id) if ours and seen.in_time(event, at) else None
             found.canary = seen.newer(found.canary, canary)
             continue
         found.users.append(document(event, partition, offset, at, trace_id))

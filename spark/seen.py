@@ -6,7 +6,7 @@ the time since the fetch is told and the newest canary taken, so that nobody out
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import chain, islice
 from typing import Any
@@ -16,8 +16,10 @@ import pyarrow as pa
 from pyspark.accumulators import AccumulatorParam
 
 from observability import tracing
+from services.contract import UserEvent
 from spark.contract import Counted
 
+CANARY_AHEAD = timedelta(minutes=1)  # a fetch that lies further beyond its append is no clock of ours
 COLUMNS = ("value", "key", "partition", "offset", "timestamp", "ours", "traceparent", "journey")  # session.messages
 JOURNEYS = 200  # of a batch
 
@@ -71,6 +73,11 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 NOTHING = Seen()
+
+
+def in_time(event: UserEvent, appended_at: datetime) -> bool:
+    """Whether the event's time is not beyond its append: a newest one of tomorrow would stay the newest till then."""
+    return event.fetched_at <= appended_at + CANARY_AHEAD
 
 
 class Sum(AccumulatorParam[Seen]):

@@ -90,7 +90,7 @@ def sort(part: pa.RecordBatch) -> tuple[list[tuple[object, ...]], Seen]:
             continue
         if event.canary:
             canaries += 1
-            if ours:
+            if ours and seen.in_time(event, at):
                 one = Canary(event.user_id, event.fetched_at, at, seen.trace_id(traceparent))
                 canary = seen.newer(canary, one)
             continue

@@ -91,7 +91,9 @@ def poison(user: bytes) -> list[tuple[bytes | None, bytes | None]]:
 
 
 def test_poison_and_copies_on_the_topic_stop_nothing(stack):
-    before, now = len(stack.messages(DEAD_LETTERS)), datetime.now(UTC)
+    letters_before, now = stack.messages(DEAD_LETTERS), datetime.now(UTC)
+    before = len(letters_before)
+    known = {dict(one.headers)[ORIGIN] for one in letters_before if dict(one.headers)[STAGE] == b"raw"}
     users = [
         encode(parse(json.dumps(one).encode(), Source("outside", 1, 20), now, 262_144))
         for one in people.users("outside", 1, 20, (), today=date(2026, 11, 24))
@@ -100,7 +102,7 @@ def test_poison_and_copies_on_the_topic_stop_nothing(stack):
     stack.send(USERS, [*poison(users[0]), *copies, *poison(users[0])])
     stack.grown("summed", 100)
     counted = stack.audit()
-    assert counted["poison"] == "20 on the topic"
+    assert counted["poison"] == f"{20 + len(known)} on the topic"
     letters = [one for one in stack.messages(DEAD_LETTERS)[before:] if dict(one.headers)[STAGE] == b"raw"]
     assert len({dict(one.headers)[ORIGIN] for one in letters}) == 20
     assert all(dict(one.headers)[REASON] for one in letters)

@@ -139,6 +139,7 @@ def test_what_is_gone_is_told_and_taken_back(stack, gone: dict[str, tuple[str, s
     for name in filter(None, gone):
         stack.start(name)
     record_property("seconds", str(after))
+    print(after, sorted(set(stack.firing())))
     assert set(after) == wanted
     assert all(s <= 60 for (name, _), s in after.items() if name == "UsersLate"), "an operator is called in time"
     stack.until(lambda: not wanted & told(), limit_s=150)

@@ -3,11 +3,13 @@
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+import pytest
+from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
 from observability import metrics, names
 from services import canary
-from services.contract import DEAD_LETTERS, ROW, USERS, decode, encode
+from services.contract import DEAD_LETTERS, ROW, USERS, decode, encode, row_of
 from services.outbox import Outbox
 from services.publisher import Met, Publisher
 
@@ -56,7 +58,7 @@ def test_a_full_outbox_has_no_canary_and_is_none_the_worse(tmp_path):
 
 
 def test_who_looks_back_meets_users_and_only_counts_canaries(users):
-    met, row = Met(), (ROW, b"an earlier outbox:1")
+    met, row = Met([TopicPartition(USERS, 0)]), (ROW, b"an earlier outbox:1")
     for n, user in enumerate(users[:4]):
         met.add(record(USERS, encode(user), row, timestamp=n))
     met.add(record(USERS, encode(canary.event(ID, 900, AT)), row, timestamp=99))
@@ -68,3 +70,19 @@ def test_who_looks_back_meets_users_and_only_counts_canaries(users):
     assert met.seed == "tests"
     assert [cursor.seed for cursor in met.cursors()] == ["tests"]
     assert (met.sent[USERS], met.sent[DEAD_LETTERS]) == (5, 1)
+
+
+def test_a_partition_that_has_nothing_of_a_run_may_owe_all_of_it_and_strangers_move_no_cursor(users):
+    met, row = Met([TopicPartition(USERS, n) for n in range(2)]), (ROW, b"an earlier outbox:1")
+    met.add(record(USERS, encode(users[0]), row))
+    far = msgspec.structs.replace(users[1], source=msgspec.structs.replace(users[1].source, page=9000))
+    met.add(record(USERS, encode(far)))
+    assert [cursor.page for cursor in met.cursors()] == [1]
+
+
+@pytest.mark.parametrize(
+    "value", [None, b"", b"own", b"own:", "own:\u00b2".encode(), b"own:" + b"9" * 30, b"other:7", b"\xff"]
+)
+def test_a_row_that_somebody_made_up_is_none(value):
+    assert row_of([(ROW, value)], "own") is None
+    assert row_of([(ROW, b"own:7")], "own") == 7

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.contract import SECRETS, PoisonMessage, Source, decode, encode, without_secrets
-from services.records import KINDS, MalformedUser, parse, sort, without_value
+from services.contract import SECRETS, PoisonMessage, Source, decode, encode, without_secrets, without_value
+from services.records import KINDS, MalformedUser, parse, sort
 from services.source import Cursor, SourceUnavailable
 from services.source import records as take_apart
 
