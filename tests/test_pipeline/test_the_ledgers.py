@@ -85,7 +85,7 @@ def agree(stack) -> bool:
 
 
 def test_every_message_from_start_to_end_is_in_the_ledger_and_every_user_in_the_store(stack):
-    stack.until(lambda: agree(stack))
+    stack.until(lambda: agree(stack), limit_s=150)
 
 
 def test_a_driver_that_was_killed_counts_nothing_twice(stack):
@@ -94,7 +94,7 @@ def test_a_driver_that_was_killed_counts_nothing_twice(stack):
         stack.kill("spark")
         stack.until(lambda before=before: stack.pid("spark") not in (0, before))
         stack.grown("stored", 40)
-    stack.until(lambda: agree(stack))
+    stack.until(lambda: agree(stack), limit_s=150)
 
 
 def test_a_lane_that_reads_the_topic_again_counts_its_users_again(stack):
@@ -103,8 +103,8 @@ def test_a_lane_that_reads_the_topic_again_counts_its_users_again(stack):
     stack.stop("spark")
     assert stack.run("spark.lanes", "--set-checkpoint-aside", RAW).returncode == 0
     stack.start("spark")
-    stack.until(lambda: sum(ledgers(stack)[RAW].ends.values()) >= sum(before.ends.values()))
-    stack.until(lambda: agree(stack))
+    stack.until(lambda: sum(ledgers(stack)[RAW].ends.values()) >= sum(before.ends.values()), limit_s=150)
+    stack.until(lambda: agree(stack), limit_s=150)
     assert counts(stack, RAW)["duplicates"] >= before.totals.duplicates
 
 
