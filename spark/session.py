@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 from observability.tracing import JOURNEY, TRACEPARENT, TRACESTATE
 from services.contract import ROW, USERS
 
+LEAN = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData"  # as the other JVMs here: ARCHITECTURE.md
 PROMETHEUS = "org.apache.spark.metrics.sink.PrometheusServlet"
 ROCKSDB = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
 
@@ -53,7 +54,7 @@ def start(wanted: Settings) -> SparkSession:
         "spark.driver.memory": f"{wanted.spark_heap_mb}m",
         "spark.driver.host": wanted.host,
         "spark.driver.bindAddress": wanted.host,
-        "spark.driver.extraJavaOptions": f"-Djava.io.tmpdir={scratch} -XX:+UseSerialGC -XX:-UsePerfData",
+        "spark.driver.extraJavaOptions": f"-Djava.io.tmpdir={scratch} {LEAN}",
         "spark.local.dir": str(scratch),
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),
         "spark.ui.port": str(wanted.spark_ui_port),

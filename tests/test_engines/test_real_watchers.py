@@ -5,9 +5,11 @@ import os
 import secrets
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -32,6 +34,7 @@ class Watchers:
 
     env: dict[str, str]
     state: State
+    told: list[dict[str, Any]]
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "engines", *words]
@@ -55,11 +58,34 @@ class Watchers:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory, free_ports: Callable[[int], list[int]]) -> Iterator[Watchers]:
+def called() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Where operators are told of alerts: the address, and what was sent there."""
+    told: list[dict[str, Any]] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/alerts", told
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def running(
+    tmp_path_factory: pytest.TempPathFactory,
+    free_ports: Callable[[int], list[int]],
+    called: tuple[str, list[dict[str, Any]]],
+) -> Iterator[Watchers]:
     state = State(tmp_path_factory.mktemp("with space"))
     outer = {key: value for key, value in os.environ.items() if not key.startswith("VIGIE_")}
     ports = dict(zip(SETTINGS, map(str, free_ports(len(SETTINGS))), strict=True))
-    made = Watchers(outer | ports | {"VIGIE_STATE": str(state.root)}, state)
+    webhook, told = called
+    made = Watchers(outer | ports | {"VIGIE_STATE": str(state.root), "VIGIE_ALERT_WEBHOOK": webhook}, state, told)
     done = made.run("up", "--only", WATCHERS)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Not watched" not in done.stdout
@@ -114,6 +140,18 @@ def test_prometheus_has_read_the_rules_and_found_the_alertmanager(running: Watch
     assert found["data"]["groups"]
     wait(lambda: bool(alertmanagers(running)))
     assert alertmanagers(running) == [running.url("VIGIE_ALERTMANAGER_PORT", "/api/v2/alerts")]
+
+
+def test_the_webhook_is_called_for_what_fires(running: Watchers):
+    def told(name: str) -> bool:
+        alerts = [alert for message in running.told for alert in message["alerts"]]
+        return any(alert["labels"]["alertname"] == name and alert["status"] == "firing" for alert in alerts)
+
+    wait(lambda: told("Watchdog"))
+    page = {"labels": {"alertname": "Planted", "severity": "page"}, "annotations": {"summary": "a test"}}
+    address = running.url("VIGIE_ALERTMANAGER_PORT", "/api/v2/alerts")
+    requests.post(address, json=[page], timeout=5).raise_for_status()
+    wait(lambda: told("Planted"), for_s=20)
 
 
 def test_the_three_together_take_little_memory(running: Watchers):
