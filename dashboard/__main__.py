@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from streamlit.web import cli
 
-from dashboard import process
+from dashboard import process, stores
 from observability import settings
 
 APP = settings.ROOT / "dashboard" / "app.py"
@@ -42,6 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         env = settings.environ()
         wanted = settings.read(Settings, env)
+        settings.read(stores.Settings, env)  # a page would say what is wrong there only later
         process.start(env)
     except settings.WrongSetting as error:
         print(error, file=sys.stderr)

@@ -23,6 +23,7 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from dashboard.queries import ContractBroken, Document, Newest, Statements, Sums, newest, prepare, stored, sums
+from observability import access
 from observability.logs import Log
 from observability.settings import WrongSetting
 from spark.contract import DATABASE
@@ -43,12 +44,8 @@ class StoreDown(Exception):
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Where the stores are; the hosts are separated by commas."""
-
-    cassandra_hosts: str
-    cassandra_port: int
-    mongo_uri: str
+class Settings(access.Cassandra, access.Mongo):
+    """Where the stores are."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +125,8 @@ class Store(Generic[T]):
 class Cassandra:
     """A session that is opened by the first question, and anew by the first one after a failure."""
 
-    def __init__(self, hosts: str, port: int) -> None:
-        self._hosts = hosts.split(",")
-        self._port = port
+    def __init__(self, store: access.Cassandra) -> None:
+        self._store = store
         self._open: tuple[Cluster, Session, Statements] | None = None
 
     def sums(self) -> Sums:
@@ -157,8 +153,7 @@ class Cassandra:
             request_timeout=REQUEST_S,
         )
         cluster = Cluster(
-            self._hosts,
-            port=self._port,
+            **self._store.cassandra(),
             connect_timeout=REQUEST_S,
             control_connection_timeout=REQUEST_S,
             schema_metadata_enabled=False,
@@ -182,9 +177,9 @@ class Cassandra:
 class Mongo:
     """A client, which connects and reconnects by itself."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, store: access.Mongo) -> None:
         client: MongoClient[Document] = MongoClient(
-            uri,
+            **store.mongo(),
             serverSelectionTimeoutMS=int(REQUEST_S * 1000),
             connectTimeoutMS=int(REQUEST_S * 1000),
             socketTimeoutMS=3000,
@@ -252,10 +247,10 @@ def stores(settings: Settings) -> Stores:
         WrongSetting: the MongoDB URI is none.
     """
     try:
-        mongo = Mongo(settings.mongo_uri)
+        mongo = Mongo(settings)
     except PyMongoError as error:
         raise WrongSetting(f"VIGIE_MONGO_URI: {error}") from error
-    cassandra = Cassandra(settings.cassandra_hosts, settings.cassandra_port)
+    cassandra = Cassandra(settings)
     cassandra_address = f"{settings.cassandra_hosts}:{settings.cassandra_port}"
     mongo_address = urlsplit(settings.mongo_uri).netloc.rpartition("@")[2]  # what comes before is a password
     return Stores(

@@ -14,7 +14,7 @@ import msgspec
 from dotenv import dotenv_values
 
 from engines import builds
-from observability import settings
+from observability import access, settings
 
 LIGHT = "VIGIE_LIGHT_"
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -22,7 +22,7 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(access.Kafka, access.Mongo, access.Cassandra):
     """The settings of the engines; sizes in MB, times in seconds."""
 
     host: str
@@ -30,14 +30,10 @@ class Config:
     brokers: Annotated[int, msgspec.Meta(ge=1, le=9)]
     kafka_port: Port
     kafka_controller_port: Port
-    kafka_bootstrap: str
     kafka_heap_mb: Count
-    cassandra_hosts: str
-    cassandra_port: Port
     cassandra_storage_port: Port
     cassandra_heap_mb: Count
     mongo_port: Port
-    mongo_uri: str
     source_url: str
     simulator_port: Port
     simulator_admin_port: Port

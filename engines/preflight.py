@@ -26,6 +26,7 @@ def problems(config: Config, state: State, programs: Sequence[Program], document
         *(too_little_memory(config.needed_memory_mb, psutil.virtual_memory().available) if whole else ()),
         *too_little_disk(config.needed_disk_mb, state.root),
         *other_shape(config, state.shape(), state.root),
+        *users_of_nobody(config),
         *([] if documents != MONGOD or shutil.which("mongod") else [no_mongod(state.root)]),
     ]
 
@@ -112,6 +113,20 @@ def other_shape(config: Config, shape: Shape | None, root: Path) -> list[str]:
     return [
         f"the data in {root / 'data'} is of {shape.brokers} broker(s), asked are {config.brokers}: "
         f"make up BROKERS={shape.brokers}, or another folder (VIGIE_STATE=...), or remove that one and its data"
+    ]
+
+
+def users_of_nobody(config: Config) -> list[str]:
+    """Users for engines that are started here, which ask nobody who he is."""
+    asked = (
+        (config.own_kafka and config.secured, "VIGIE_KAFKA_SECURITY", "VIGIE_KAFKA_BOOTSTRAP"),
+        (config.own_cassandra and config.cassandra_user, "VIGIE_CASSANDRA_USER", "VIGIE_CASSANDRA_HOSTS"),
+        (config.own_documents and config.mongo_user, "VIGIE_MONGO_USER", "VIGIE_MONGO_URI"),
+    )
+    return [
+        f"{setting} is set, but what is started here knows no users: leave it blank, or set {address} to yours"
+        for so, setting, address in asked
+        if so
     ]
 
 

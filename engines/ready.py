@@ -1,12 +1,14 @@
 """Does it answer? One question to each engine, in its own protocol, with an end; any refusal is a no."""
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pymongo
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 from pymongo.errors import PyMongoError
+
+from observability import access
 
 PATIENCE_S = 2.0
 CQL_OPTIONS = bytes([4, 0, 0, 0, 5, 0, 0, 0, 0])  # protocol 4, stream 0, OPTIONS, no body
@@ -48,10 +50,10 @@ def documents(uri: str) -> bool:
     return True
 
 
-def kafka(bootstrap: Sequence[str]) -> bool:
+def kafka(brokers: access.Kafka) -> bool:
     """The cluster has all of these brokers and knows its controller."""
     try:
-        admin = KafkaAdminClient(bootstrap_servers=list(bootstrap), request_timeout_ms=int(PATIENCE_S * 2000))
+        admin = KafkaAdminClient(**brokers.kafka(), request_timeout_ms=int(PATIENCE_S * 2000))
     except (KafkaError, OSError):
         return False
     try:
@@ -60,4 +62,4 @@ def kafka(bootstrap: Sequence[str]) -> bool:
         return False
     finally:
         admin.close()
-    return len(cluster["brokers"]) >= len(bootstrap) and cluster["controller_id"] >= 0
+    return len(cluster["brokers"]) >= len(brokers.kafka_bootstrap.split(",")) and cluster["controller_id"] >= 0

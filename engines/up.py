@@ -230,8 +230,7 @@ class Start:
 
     def topics(self) -> None:
         """Make the topics as soon as every broker has joined."""
-        bootstrap = self.plan.config.kafka_bootstrap.split(",")
-        self.until(lambda: ready.kafka(bootstrap), "the Kafka cluster")
+        self.until(lambda: ready.kafka(self.plan.config), "the Kafka cluster")
         self.once("topics", "services.topics")
 
     def tables(self, stores: Iterable[Future[None]]) -> None:

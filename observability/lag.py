@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaTimeoutError
 
+from observability import access
+
 FETCH_BYTES = 4096  # a broker sends the first batch whole even where it is larger; never more than that one
 
 
@@ -28,7 +30,7 @@ class Behind:
         return 0.0 if self.since is None else max(0.0, time.time() - self.since)
 
 
-def reader(bootstrap: str, patience_s: float) -> KafkaConsumer:
+def reader(brokers: access.Kafka, patience_s: float) -> KafkaConsumer:
     """
     A reader of no group for `behind`: it fetches as little as may be, and commits nothing.
 
@@ -36,7 +38,7 @@ def reader(bootstrap: str, patience_s: float) -> KafkaConsumer:
         KafkaError: no broker answers within `patience_s`.
     """
     return KafkaConsumer(
-        bootstrap_servers=bootstrap.split(","),
+        **brokers.kafka(),
         group_id=None,
         enable_auto_commit=False,
         allow_auto_create_topics=False,

@@ -148,7 +148,7 @@ def audit(wanted: Settings, patience_s: float) -> Iterator[Finding]:
     start = fetched(wanted)
     yield of_ingestion(start)
     wait_for("outbox", lambda: left_in_outbox(wanted, start.last_row), patience_s)
-    reader = topics.consumer(wanted.kafka_bootstrap)
+    reader = topics.consumer(wanted)
     given_up = threading.Event()
     pool = ThreadPoolExecutor(1)
     try:

@@ -65,10 +65,8 @@ class Auditor:
         self.seen = Seen()
         path, stores = outbox_path(wanted.state), counters.OfStores()
         self._outbox = Question(OUTBOX, lambda: path, counters.of_outbox, lambda _: None)
-        self._kafka = Question(
-            KAFKA, lambda: topics.consumer(wanted.kafka_bootstrap), counters.of_kafka, KafkaConsumer.close
-        )
-        self._mongo = Question(MONGODB, lambda: hops.mongo(wanted.mongo_uri, STORE_S), stores.mongo, MongoClient.close)
+        self._kafka = Question(KAFKA, lambda: topics.consumer(wanted), counters.of_kafka, KafkaConsumer.close)
+        self._mongo = Question(MONGODB, lambda: hops.mongo(wanted, STORE_S), stores.mongo, MongoClient.close)
         self._cassandra = Question(
             CASSANDRA,
             lambda: hops.cassandra(wanted, STORE_S, wanted.cassandra_consistency),

@@ -15,7 +15,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
 
-from observability import lag
+from observability import access, lag
 from observability.lag import Behind
 from services import topics
 
@@ -47,7 +47,7 @@ class Picture:
     silent: str = ""
 
 
-def connect(server: str) -> Clients:
+def connect(broker: access.Kafka) -> Clients:
     """
     Open both clients by way of one broker; they then know the others.
 
@@ -57,12 +57,12 @@ def connect(server: str) -> Clients:
     patience_ms = int(PATIENCE_S * 1000)
     admin = topics.opened(
         KafkaAdminClient,
-        bootstrap_servers=[server],
+        **broker.kafka(),
         request_timeout_ms=patience_ms,
         bootstrap_timeout_ms=patience_ms,
     )
     try:
-        return Clients(admin, lag.reader(server, PATIENCE_S))
+        return Clients(admin, lag.reader(broker, PATIENCE_S))
     except BaseException:
         admin.close()
         raise

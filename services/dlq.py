@@ -17,7 +17,7 @@ from kafka import KafkaConsumer, KafkaProducer
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError
 
-from observability import lock, logs, settings
+from observability import access, lock, logs, settings
 from services import records, topics
 from services.contract import (
     DEAD_LETTERS,
@@ -40,11 +40,10 @@ DELIVERY_S = 60
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(access.Kafka):
     """Where the letters are, and how large a record may be."""
 
     state: Path
-    kafka_bootstrap: str
     max_record_bytes: int
 
 
@@ -125,7 +124,7 @@ def replay(wanted: Settings, reader: KafkaConsumer, letters: Sequence[Letter]) -
         known.update((value or b"").decode(errors="replace") for name, value in record.headers if name == REPLAY)
     counts = {"sent": 0, "there already": 0, "still refused": 0}
     producer = KafkaProducer(
-        bootstrap_servers=wanted.kafka_bootstrap.split(","),
+        **wanted.kafka(),
         acks="all",
         enable_idempotence=True,
         max_request_size=2 * MAX_DEAD_LETTER_BYTES,
@@ -185,7 +184,7 @@ def main(argv: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     try:
-        reader = topics.consumer(wanted.kafka_bootstrap)
+        reader = topics.consumer(wanted)
         try:
             letters = list(read(reader, asked.reason))
             if asked.verb == "list":

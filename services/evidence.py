@@ -107,7 +107,7 @@ def left_in_outbox(wanted: Settings, up_to: int) -> str:
 
 def left_for(wanted: Settings, ends: Mapping[TopicPartition, int]) -> str:
     behind = []
-    for lane, read in hops.committed(wanted.kafka_bootstrap).items():
+    for lane, read in hops.committed(wanted).items():
         n = sum(max(0, end - read.get(tp, 0)) for tp, end in ends.items() if tp.topic == USERS)
         if n:
             behind.append(f"the {lane} lane ({GROUPS[lane]}) is {n:,} messages behind")
@@ -167,7 +167,7 @@ class User(NamedTuple):
 def stored_users(wanted: Settings) -> dict[str, User]:
     """Every document of MongoDB, by id, with what is summed of it."""
     shown = {"appended_at": 1, "gender": 1, "nat": 1, "location.country": 1, "dob.age": 1}
-    with hops.mongo(wanted.mongo_uri) as client:
+    with hops.mongo(wanted) as client:
         return {
             one["_id"]: User(
                 one["appended_at"], one["location"]["country"], one["gender"], one["dob"]["age"], one["nat"]

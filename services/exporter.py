@@ -8,12 +8,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
 
 from kafka import TopicPartition
 
-from observability import logs, metrics, names, settings, telemetry
+from observability import access, logs, metrics, names, settings, telemetry
 from services.cluster import Picture, connect, disconnect, look, silent
 from services.rounds import MOST_LEFT, Question, Unanswered
 
@@ -24,10 +24,9 @@ ROUND_S = 12.0  # for a whole round
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(access.Kafka):
     """Where the brokers are, and how many there should be."""
 
-    kafka_bootstrap: str
     brokers: int
 
 
@@ -61,8 +60,8 @@ class Exporter:
     def __init__(self, wanted: Settings) -> None:
         self.wanted = wanted
         self.seen = Picture()
-        self._servers = wanted.kafka_bootstrap.split(",")
-        turns = cycle(self._servers)
+        self._brokers = [replace(wanted, kafka_bootstrap=one) for one in wanted.kafka_bootstrap.split(",")]
+        turns = cycle(self._brokers)
         self._kafka = Question(
             "kafka", lambda: connect(next(turns)), lambda clients: look(clients, self.seen), disconnect
         )
@@ -78,7 +77,7 @@ class Exporter:
     def round(self) -> None:
         """One look; before anything is called silent every broker is tried, each with new clients."""
         began, before = time.monotonic(), self.seen
-        for left in range(len(self._servers), -1, -1):
+        for left in range(len(self._brokers), -1, -1):
             self._kafka.begin()
             try:
                 self.seen = self._kafka.answer(time.monotonic() + ROUND_S)

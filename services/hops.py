@@ -26,7 +26,7 @@ from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError
 
-from observability import logs, settings
+from observability import access, logs, settings
 from services import topics
 from services.contract import DEAD_LETTERS, USERS
 from services.outbox import outbox_path, read_counts
@@ -76,14 +76,10 @@ MEANING = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(access.Kafka, access.Mongo, access.Cassandra):
     """Where the hops are asked."""
 
     state: Path
-    kafka_bootstrap: str
-    mongo_uri: str
-    cassandra_hosts: str
-    cassandra_port: int
 
 
 def of_outbox(wanted: Settings) -> Hops:
@@ -99,14 +95,14 @@ def of_outbox(wanted: Settings) -> Hops:
 
 
 def of_kafka(wanted: Settings) -> Hops:
-    reader = topics.consumer(wanted.kafka_bootstrap)
+    reader = topics.consumer(wanted)
     try:
         places = {topic: topics.partitions(reader, topic) for topic in (USERS, DEAD_LETTERS)}
         both = [tp for found in places.values() for tp in found]
         ends, begins = topics.ends(reader, both), topics.begins(reader, both)
     finally:
         reader.close()
-    read = committed(wanted.kafka_bootstrap)
+    read = committed(wanted)
     return Hops(
         on_topic=sum(ends[tp] for tp in places[USERS]),
         dead_letters=sum(ends[tp] - begins[tp] for tp in places[DEAD_LETTERS]),
@@ -115,11 +111,11 @@ def of_kafka(wanted: Settings) -> Hops:
     )
 
 
-def committed(bootstrap: str) -> dict[str, dict[TopicPartition, int]]:
+def committed(brokers: access.Kafka) -> dict[str, dict[TopicPartition, int]]:
     """How far each lane has read each partition of users.raw, as it has told its consumer group."""
     admin = topics.opened(
         KafkaAdminClient,
-        bootstrap_servers=bootstrap.split(","),
+        **brokers.kafka(),
         request_timeout_ms=5_000,
         bootstrap_timeout_ms=5_000,
     )
@@ -134,7 +130,7 @@ def committed(bootstrap: str) -> dict[str, dict[TopicPartition, int]]:
 
 
 def of_mongo(wanted: Settings) -> Hops:
-    with mongo(wanted.mongo_uri) as client:
+    with mongo(wanted) as client:
         database = client[DATABASE]
         times = [user["fetched_at"] for shown in database[NEWEST_USERS].find() for user in shown["users"]]
         age_s = (datetime.now(UTC) - max(times)).total_seconds() if times else None
@@ -205,9 +201,9 @@ def read_only(path: Path) -> closing[sqlite3.Connection]:
     return closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5))
 
 
-def mongo(uri: str, patience_s: float = 60) -> MongoClient[dict[str, Any]]:
+def mongo(store: access.Mongo, patience_s: float = 60) -> MongoClient[dict[str, Any]]:
     return MongoClient(
-        uri,
+        **store.mongo(),
         serverSelectionTimeoutMS=3_000,
         connectTimeoutMS=3_000,
         socketTimeoutMS=int(patience_s * 1000),
@@ -215,7 +211,7 @@ def mongo(uri: str, patience_s: float = 60) -> MongoClient[dict[str, Any]]:
     )
 
 
-def cassandra(wanted: Settings, patience_s: float = 10, consistency: str = "ONE") -> Session:
+def cassandra(store: access.Cassandra, patience_s: float = 10, consistency: str = "ONE") -> Session:
     """
     Open a session for a look; close it with `session.cluster.shutdown()`.
 
@@ -228,11 +224,9 @@ def cassandra(wanted: Settings, patience_s: float = 10, consistency: str = "ONE"
         request_timeout=patience_s,
     )
     cluster = Cluster(
-        wanted.cassandra_hosts.split(","),
-        port=wanted.cassandra_port,
+        **store.cassandra(),
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
         connect_timeout=3,
-        protocol_version=5,
         schema_metadata_enabled=False,
         token_metadata_enabled=False,
     )

@@ -12,7 +12,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +20,7 @@ from typing import Annotated
 from msgspec import Meta
 from opentelemetry.trace import Span
 
-from observability import lock, logs, metrics, names, settings, telemetry, tracing
+from observability import access, lock, logs, metrics, names, settings, telemetry, tracing
 from services import canary, records
 from services.contract import DEAD_LETTERS, USERS, Source
 from services.outbox import Outbox, OutboxFull, open_outbox, outbox_path
@@ -47,7 +47,7 @@ Positive = Annotated[float, Meta(gt=0)]
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(access.Kafka):
     """What `.env` says of the source, the budget, the outbox and the brokers."""
 
     state: Path
@@ -67,7 +67,6 @@ class Settings:
     max_record_bytes: Annotated[int, Meta(ge=4096, le=900_000)]
     trace_share: Annotated[float, Meta(ge=0, le=1)]
     canary_s: Annotated[float, Meta(ge=0)]
-    bootstrap: str = field(metadata={"key": "VIGIE_KAFKA_BOOTSTRAP"})
 
 
 INSERT = {"db.system.name": "sqlite", "db.operation.name": "INSERT"}
@@ -194,7 +193,7 @@ def run(wanted: Settings, stopping: threading.Event) -> int:
     metrics.read_at_scrape(lambda: of_source(client))
     fetcher = Fetcher(wanted, outbox, client, stopping)
     halting, broken = threading.Event(), threading.Event()
-    publisher = Publisher(outbox, wanted.bootstrap, halting)
+    publisher = Publisher(outbox, wanted, halting)
 
     def publish() -> None:
         try:

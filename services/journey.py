@@ -100,7 +100,7 @@ def in_outbox(wanted: Settings, found: Found) -> None:
 
 def in_mongo(wanted: Settings, found: Found) -> None:
     shown = {"fetched_at": 1, "appended_at": 1, "stored_at": 1, "topic": 1, "trace_id": 1, "source.page": 1}
-    with hops.mongo(wanted.mongo_uri) as client:
+    with hops.mongo(wanted) as client:
         user = client[DATABASE][COLLECTION].find_one({"_id": found.user_id}, shown)
         canary = client[DATABASE][CANARIES].find_one({"_id": NEWEST_ID}) or {}
     if user:
@@ -120,7 +120,7 @@ def of_document(user: Mapping[str, Any], fetched: str, stored: str) -> Iterator[
 
 
 def on_topics(wanted: Settings, found: Found) -> None:
-    with closing(topics.consumer(wanted.kafka_bootstrap)) as reader:
+    with closing(topics.consumer(wanted)) as reader:
         if found.place is None:
             by_key(reader, found)
         if found.place is None:
@@ -143,7 +143,7 @@ def on_topics(wanted: Settings, found: Found) -> None:
                 text = f"{letter.place}, set aside by {letter.stage}: {letter.reason[:160]}"
                 found.steps.append(Step(at, "dead letter", text))
     if found.place is not None:
-        for lane, positions in hops.committed(wanted.kafka_bootstrap).items():
+        for lane, positions in hops.committed(wanted).items():
             read = positions.get(found.place, 0)
             left = found.offset + 1 - read
             said = "has read it" if left <= 0 else f"is {left:,} messages before it"

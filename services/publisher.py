@@ -18,7 +18,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError, KafkaTimeoutError
 from opentelemetry.trace import SpanContext
 
-from observability import metrics, names, retry, tracing
+from observability import access, metrics, names, retry, tracing
 from observability.logs import Log
 from services import topics
 from services.contract import (
@@ -48,8 +48,8 @@ IDLE_S = 0.05
 class Publisher:
     """Publishes for as long as the process lives; `looked_back` is set once the topics have been looked at."""
 
-    def __init__(self, outbox: Outbox, bootstrap: str, stopping: threading.Event) -> None:
-        self.outbox, self.bootstrap, self.stopping = outbox, bootstrap, stopping
+    def __init__(self, outbox: Outbox, brokers: access.Kafka, stopping: threading.Event) -> None:
+        self.outbox, self.brokers, self.stopping = outbox, brokers, stopping
         self.looked_back = threading.Event()
         self.seconds = metrics.histogram(names.PUBLISH_SECONDS)
 
@@ -65,7 +65,7 @@ class Publisher:
         self._look_back()
         self.looked_back.set()
         producer = KafkaProducer(
-            bootstrap_servers=self.bootstrap.split(","),
+            **self.brokers.kafka(),
             acks="all",
             enable_idempotence=True,
             linger_ms=5,
@@ -123,7 +123,7 @@ class Publisher:
     def _look_back(self) -> None:
         """Let go of the rows that the topics hold already; a new outbox learns from them whom and what it has met."""
         known = self.outbox.positions()
-        reader = topics.consumer(self.bootstrap)
+        reader = topics.consumer(self.brokers)
         rows: list[Acknowledged] = []
         try:
             places = [*topics.partitions(reader, USERS), *topics.partitions(reader, DEAD_LETTERS)]

@@ -12,7 +12,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 from kafka.net.compat import KafkaNetClient
 
-from observability import logs, retry, settings
+from observability import access, logs, retry, settings
 from services.contract import DEAD_LETTERS, MAX_DEAD_LETTER_BYTES, USERS
 
 log = logs.Log(__name__)
@@ -28,10 +28,9 @@ class TopicUnreadable(Exception):
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Of VIGIE_KAFKA_BOOTSTRAP, VIGIE_PARTITIONS, VIGIE_BROKERS, VIGIE_TOPIC_RETENTION_HOURS."""
+class Settings(access.Kafka):
+    """The brokers, and VIGIE_PARTITIONS, VIGIE_BROKERS, VIGIE_TOPIC_RETENTION_HOURS."""
 
-    kafka_bootstrap: str
     partitions: int
     brokers: int
     retention_hours: int = field(metadata={"key": "VIGIE_TOPIC_RETENTION_HOURS"})
@@ -53,7 +52,7 @@ def make(wanted: Settings) -> None:
             "configs": common | {"max.message.bytes": str(2 * MAX_DEAD_LETTER_BYTES)},
         },
     }
-    admin = opened(KafkaAdminClient, bootstrap_servers=wanted.kafka_bootstrap.split(","), request_timeout_ms=10_000)
+    admin = opened(KafkaAdminClient, **wanted.kafka(), request_timeout_ms=10_000)
     try:
         for name, description in topics.items():
             try:
@@ -86,11 +85,11 @@ def opened(client: Callable[..., T], **options: Any) -> T:
         raise
 
 
-def consumer(bootstrap: str) -> KafkaConsumer:
+def consumer(brokers: access.Kafka) -> KafkaConsumer:
     """A reader of no group: it is told where to read and commits nothing."""
     return opened(
         KafkaConsumer,
-        bootstrap_servers=bootstrap.split(","),
+        **brokers.kafka(),
         group_id=None,
         enable_auto_commit=False,
         allow_auto_create_topics=False,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from kafka import TopicPartition
 from kafka.errors import KafkaError
 
-from observability import lag, names
+from observability import access, lag, names
 from observability.lag import Behind
 from observability.logs import Log
 from observability.metrics import Sample
@@ -29,9 +29,9 @@ Positions = Callable[[str], Mapping[int, int]]
 class Watch:
     """Asks for as long as `tend` is called; `samples` is what Prometheus gets."""
 
-    def __init__(self, bootstrap: str, positions: Positions) -> None:
+    def __init__(self, brokers: access.Kafka, positions: Positions) -> None:
         """`positions` says how far a lane has read: the next offset of each partition that it has begun."""
-        self._bootstrap, self._positions = bootstrap, positions
+        self._brokers, self._positions = brokers, positions
         self._known: dict[tuple[str, int], Behind] = {}
         self._beat = 0.0
         self._asking: object = None
@@ -61,7 +61,7 @@ class Watch:
             stopping.wait(EVERY_S)
 
     def _session(self, myself: object, stopping: threading.Event) -> None:
-        reader = lag.reader(self._bootstrap, PATIENCE_S)
+        reader = lag.reader(self._brokers, PATIENCE_S)
         try:
             while self._asking is myself and not stopping.is_set():
                 partitions = sorted(reader.partitions_for_topic(USERS) or ())

@@ -19,6 +19,7 @@ from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError, PyMongoError
 
+from observability import access
 from services.contract import UserEvent
 from spark.contract import CANARIES, DATABASE, LEDGER, NEWEST, NEWEST_ID, NEWEST_USERS, RAW, USERS, Counted, Ledger
 from spark.seen import Canary
@@ -80,7 +81,7 @@ def place_of(user: Document) -> Known:
     return Known(user["_id"], **user["topic"], appended_at=user["appended_at"])
 
 
-def mistaken(mongo_uri: str, known: Sequence[Known]) -> Counted:
+def mistaken(store: access.Mongo, known: Sequence[Known]) -> Counted:
     """
     What is wrong in counting the `known` as duplicates: those whose document is this very message's are users.
 
@@ -92,7 +93,9 @@ def mistaken(mongo_uri: str, known: Sequence[Known]) -> Counted:
     """
     times = [one.appended_at for one in known]
     between = {"appended_at": {"$gte": min(times), "$lte": max(times)}}
-    with MongoClient[Document](mongo_uri, serverSelectionTimeoutMS=3_000, socketTimeoutMS=SCAN_S * 1000) as client:
+    with MongoClient[Document](
+        **store.mongo(), serverSelectionTimeoutMS=3_000, socketTimeoutMS=SCAN_S * 1000
+    ) as client:
         stored = client[DATABASE][USERS].find(between, {"topic": 1})
         places = {(one["_id"], one["topic"]["partition"], one["topic"]["offset"]) for one in stored}
     users = sum((one.user_id, one.partition, one.offset) in places for one in known)
@@ -147,10 +150,10 @@ def newest(user: Document) -> Document:
 
 
 @lru_cache(maxsize=4)
-def connected(uri: str) -> Database[Document]:
+def connected(store: access.Mongo) -> Database[Document]:
     """One client for each executor process: a connection for every batch would cost as much as its inserts."""
     client: MongoClient[Document] = MongoClient(
-        uri,
+        **store.mongo(),
         serverSelectionTimeoutMS=3_000,
         connectTimeoutMS=3_000,
         socketTimeoutMS=5_000,

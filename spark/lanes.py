@@ -26,7 +26,7 @@ from msgspec import Meta
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-from observability import lock, logs, metrics, names, retry, settings, telemetry, tracing
+from observability import access, lock, logs, metrics, names, retry, settings, telemetry, tracing
 from services.contract import USERS
 from spark import raw, report, retention, seen, session, stats, stores
 from spark.behind import Watch
@@ -127,7 +127,7 @@ def described(env: Mapping[str, str], stopping: threading.Event) -> list[Lane]:
     """The two lanes, as `env` has them."""
     wanted, of_stores = settings.read(Settings, env), settings.read(stores.Settings, env)
     stores.check(of_stores)
-    sink = raw.Sink(env["VIGIE_MONGO_URI"], env["VIGIE_KAFKA_BOOTSTRAP"])
+    sink = settings.read(raw.Sink, env)
 
     def connect() -> Session:
         return stores.cassandra(of_stores)
@@ -147,9 +147,9 @@ def serve(spark: SparkSession, env: Mapping[str, str], stopping: threading.Event
     """Run the lanes until `stopping`; 1 if one ended by itself, as it does when the JVM is gone."""
     wanted, of_session = settings.read(Settings, env), settings.read(session.Settings, env)
     report.begin()
-    progress = Progress(spark._jvm, of_session.bootstrap)
+    progress = Progress(spark._jvm, of_session)
     spark.streams.addListener(progress)
-    watch = Watch(of_session.bootstrap, progress.positions)
+    watch = Watch(of_session, progress.positions)
     metrics.read_at_scrape(watch.samples)
     messages = session.messages(spark, of_session)
     threads = [
@@ -157,7 +157,7 @@ def serve(spark: SparkSession, env: Mapping[str, str], stopping: threading.Event
         for lane in described(env, stopping)
     ]
     of_stores = settings.read(stores.Settings, env)
-    removing = (of_stores.mongo_uri, of_stores.users_days, stopping)
+    removing = (of_stores, of_stores.users_days, stopping)
     threading.Thread(target=retention.keep, args=removing, name="retention", daemon=True).start()
     for thread in threads:
         thread.start()
@@ -213,11 +213,12 @@ def work(env: Mapping[str, str], stopping: threading.Event) -> int:
     """
     telemetry.start("spark", env)
     described(env, stopping)
-    spark = session.start(settings.read(session.Settings, env))
+    of_session = settings.read(session.Settings, env)
+    spark = session.start(of_session)
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, lambda *_: stopping.set())
     log.info("session is up", page=spark.sparkContext.uiWebUrl)
-    wait_for_topic(env["VIGIE_KAFKA_BOOTSTRAP"], stopping)
+    wait_for_topic(of_session, stopping)
     code = serve(spark, env, stopping)
     log.info("stopped", code=code)
     tracing.stop()
@@ -225,11 +226,11 @@ def work(env: Mapping[str, str], stopping: threading.Event) -> int:
     os._exit(code)  # a thread that still waits for a store, or for a JVM that is gone, must not hold the process
 
 
-def wait_for_topic(bootstrap: str, stopping: threading.Event) -> None:
+def wait_for_topic(brokers: access.Kafka, stopping: threading.Event) -> None:
     """Return when users.raw is there, or when stopping."""
 
     def look() -> None:
-        reader = KafkaConsumer(bootstrap_servers=bootstrap.split(","), bootstrap_timeout_ms=2_000)
+        reader = KafkaConsumer(**brokers.kafka(), bootstrap_timeout_ms=2_000)
         try:
             if not reader.partitions_for_topic(USERS):
                 raise UnknownTopicOrPartitionError(USERS)

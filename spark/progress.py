@@ -19,7 +19,7 @@ from pyspark.sql.streaming.listener import (
     StreamingQueryProgress,
 )
 
-from observability import metrics, names
+from observability import access, metrics, names
 from observability.logs import Log
 from services.contract import USERS
 from spark.contract import GROUPS
@@ -35,13 +35,14 @@ log = Log(__name__)
 class Progress(StreamingQueryListener):
     """Logs and exports every batch, and commits its end offsets; Spark itself reads on from its checkpoint alone."""
 
-    def __init__(self, jvm: Any, bootstrap: str) -> None:
+    def __init__(self, jvm: Any, brokers: access.Kafka) -> None:
         """`jvm`: the session's, whose own Kafka client commits; it is there, and every wait of it has an end."""
         super().__init__()
         self._jvm = jvm
         self._ends: dict[str, dict[int, int]] = {}
         settings = jvm.java.util.HashMap()
-        settings.put("bootstrap.servers", bootstrap)
+        for key, value in brokers.java().items():
+            settings.put(key, value)
         settings.put("default.api.timeout.ms", str(PATIENCE_S * 1000))
         settings.put("request.timeout.ms", str(PATIENCE_S * 1000))
         self._admin = jvm.org.apache.kafka.clients.admin.Admin.create(settings)

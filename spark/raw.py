@@ -20,7 +20,7 @@ from kafka.errors import KafkaError
 from pymongo.errors import PyMongoError
 from pyspark.sql import DataFrame
 
-from observability import retry
+from observability import access, retry
 from observability.logs import Log
 from services.contract import (
     DEAD_LETTERS,
@@ -57,11 +57,8 @@ OUTCOME = "outcome binary"  # an Outcome as JSON
 
 
 @dataclass(frozen=True)
-class Sink:
-    """Where the lane writes."""
-
-    mongo_uri: str
-    kafka_bootstrap: str
+class Sink(access.Kafka, access.Mongo):
+    """Where the lane writes; executors get it, and read the passwords' files themselves."""
 
 
 class NotStored(Exception):
@@ -98,7 +95,7 @@ def batch_writer(sink: Sink, stopping: threading.Event) -> Callable[[DataFrame, 
     When it returns, every record is stored or set aside, and counted in the ledger.
     """
     waiting = retry.policy("mongodb", (*STORE_DOWN, NotSetAside), stopping=stopping)
-    database = connected(sink.mongo_uri)
+    database = connected(sink)
     tries = 1  # the first batch may be one that the last run has begun
 
     def once(batch: DataFrame) -> list[Outcome]:
@@ -121,7 +118,7 @@ def batch_writer(sink: Sink, stopping: threading.Event) -> Callable[[DataFrame, 
         with report.attempt(RAW, report.MONGODB, LEDGER, errors=STORE_DOWN) as told:
             last = read_ledger(database)
             if known and (again or ledger.met(last, whole.begins)):
-                whole = whole.plus(Seen(mistaken(sink.mongo_uri, known)))
+                whole = whole.plus(Seen(mistaken(sink, known)))
             keep_ledger(database, ledger.after(last, batch_id, whole.counted, whole.begins, whole.ends))
             told.rows = 1 + keep_canary(database, whole.canary)
         return whole.counted
@@ -214,10 +211,10 @@ def store_part(part: pa.RecordBatch, sink: Sink) -> Outcome:
     Raises:
         PyMongoError, KafkaError: a store or the brokers are down; the same part may be written again.
     """
-    database = connected(sink.mongo_uri)
+    database = connected(sink)
     found = sort(part)
     if found.letters:
-        set_aside(_producer(sink.kafka_bootstrap), found.letters)
+        set_aside(_producer(sink), found.letters)
     began_ns = time.time_ns()
     known: set[int] = set()
     if found.users:
@@ -253,9 +250,9 @@ def set_aside(producer: KafkaProducer, letters: Sequence[tuple[bytes | None, byt
 
 
 @lru_cache(maxsize=4)
-def _producer(bootstrap: str) -> KafkaProducer:
+def _producer(brokers: access.Kafka) -> KafkaProducer:
     return KafkaProducer(
-        bootstrap_servers=bootstrap.split(","),
+        **brokers.kafka(),
         acks="all",
         enable_idempotence=True,
         max_request_size=2 * MAX_DEAD_LETTER_BYTES,

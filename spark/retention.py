@@ -11,7 +11,7 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from observability import retry
+from observability import access, retry
 from observability.logs import Log
 from spark.contract import DATABASE, USERS
 
@@ -21,7 +21,7 @@ LOOK_EVERY_S = 60
 LONGEST_S = 900  # the embedded server looks at some ten thousand users a second
 
 
-def forget(mongo_uri: str, before: date) -> int:
+def forget(store: access.Mongo, before: date) -> int:
     """
     Remove the users that were appended before that day (UTC); return how many.
 
@@ -30,12 +30,12 @@ def forget(mongo_uri: str, before: date) -> int:
     """
     limit = datetime.combine(before, time(), UTC)
     with MongoClient[dict[str, Any]](
-        mongo_uri, serverSelectionTimeoutMS=3_000, socketTimeoutMS=LONGEST_S * 1000
+        **store.mongo(), serverSelectionTimeoutMS=3_000, socketTimeoutMS=LONGEST_S * 1000
     ) as client:
         return client[DATABASE][USERS].delete_many({"appended_at": {"$lt": limit}}).deleted_count
 
 
-def keep(mongo_uri: str, days: int, stopping: threading.Event) -> None:
+def keep(store: access.Mongo, days: int, stopping: threading.Event) -> None:
     """Until `stopping`: keep the users of the last `days` days, and of today; 0 keeps all."""
     waiting = retry.policy("removing users", PyMongoError, longest_s=LOOK_EVERY_S, stopping=stopping)
     done: date | None = None
@@ -44,7 +44,7 @@ def keep(mongo_uri: str, days: int, stopping: threading.Event) -> None:
         if today != done:
             before = today - timedelta(days=days)
             try:
-                log.info("old users removed", before=before, users=waiting(forget, mongo_uri, before))
+                log.info("old users removed", before=before, users=waiting(forget, store, before))
             except PyMongoError:  # only when stopping
                 return
             done = today

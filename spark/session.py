@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 
+from observability import access
 from observability.tracing import JOURNEY, TRACEPARENT, TRACESTATE
 from services.contract import ROW, USERS
 
@@ -20,7 +21,7 @@ class JarsMissing(Exception):
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(access.Kafka):
     """What `.env` says of Spark."""
 
     state: Path
@@ -30,7 +31,6 @@ class Settings:
     spark_heap_mb: int
     shuffle_partitions: int
     max_offsets_per_trigger: int
-    bootstrap: str = field(metadata={"key": "VIGIE_KAFKA_BOOTSTRAP"})
     host: str
 
 
@@ -111,7 +111,7 @@ def messages(session: SparkSession, wanted: Settings) -> DataFrame:
     """
     return flat(
         session.readStream.format("kafka")
-        .option("kafka.bootstrap.servers", wanted.bootstrap)
+        .options(**{f"kafka.{key}": value for key, value in wanted.java().items()})
         .option("subscribe", USERS)
         .option("startingOffsets", "earliest")
         .option("maxOffsetsPerTrigger", wanted.max_offsets_per_trigger)

@@ -16,7 +16,7 @@ from msgspec import Meta
 from pymongo import MongoClient
 from pymongo.errors import CollectionInvalid, PyMongoError
 
-from observability import logs, retry, settings
+from observability import access, logs, retry, settings
 from spark.contract import CANARIES, DATABASE, KEYSPACE, LEDGER, NEWEST_USERS, SCHEMA_VERSION, TABLES, USERS
 
 log = logs.Log(__name__)
@@ -29,12 +29,9 @@ class SchemaMismatch(Exception):
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(access.Mongo, access.Cassandra):
     """Where the stores are and how they are kept."""
 
-    mongo_uri: str
-    cassandra_hosts: str
-    cassandra_port: int
     cassandra_replication: int
     cassandra_consistency: str
     minutes_days: Annotated[int, Meta(ge=1)] = field(metadata={"key": "VIGIE_MINUTES_RETENTION_DAYS"})
@@ -55,15 +52,13 @@ def cassandra(wanted: Settings) -> Session:
         request_timeout=10,
     )
     cluster = Cluster(
-        wanted.cassandra_hosts.split(","),
-        port=wanted.cassandra_port,
+        **wanted.cassandra(),
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
         reconnection_policy=ConstantReconnectionPolicy(1.0, None),
         connect_timeout=5,
         control_connection_timeout=5,
         idle_heartbeat_interval=5,
         idle_heartbeat_timeout=5,
-        protocol_version=5,
     )
     try:
         return cluster.connect()
@@ -105,7 +100,7 @@ def make_collections(wanted: Settings) -> None:
         SchemaMismatch: collections of another version are there.
         PyMongoError: MongoDB is not there; the same call may be made again.
     """
-    with MongoClient[dict[str, object]](wanted.mongo_uri, serverSelectionTimeoutMS=3_000) as client:
+    with MongoClient[dict[str, object]](**wanted.mongo(), serverSelectionTimeoutMS=3_000) as client:
         database = client[DATABASE]
         for name in (USERS, NEWEST_USERS, CANARIES, LEDGER):
             try:

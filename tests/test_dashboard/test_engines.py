@@ -56,7 +56,11 @@ def state() -> Iterator[State]:
 
 @pytest.fixture
 def asked(state: State) -> Stores:
-    return stores(Settings("127.0.0.1", CASSANDRA_PORT, f"mongodb://127.0.0.1:{MONGO_PORT}"))
+    return stores(
+        Settings(
+            cassandra_hosts="127.0.0.1", cassandra_port=CASSANDRA_PORT, mongo_uri=f"mongodb://127.0.0.1:{MONGO_PORT}"
+        )
+    )
 
 
 @pytest.fixture(scope="module")

@@ -106,3 +106,22 @@ def test_every_problem_is_told_at_once(configured, state, held):
     found = preflight.problems(config, state, programs.programs(config, state, "/java", EMBEDDED), EMBEDDED, whole=True)
     for words in (f"port {held}", "of memory", "of disk", "is of 1 broker(s)"):
         assert any(words in one for one in found), words
+
+
+@pytest.mark.parametrize(
+    ("asked", "elsewhere"),
+    [
+        ({"KAFKA_SECURITY": "SASL_PLAINTEXT", "KAFKA_USER": "me"}, "KAFKA_BOOTSTRAP"),
+        ({"CASSANDRA_USER": "me"}, "CASSANDRA_HOSTS"),
+        ({"MONGO_USER": "me"}, "MONGO_URI"),
+    ],
+)
+def test_a_user_is_refused_where_the_engine_started_here_would_ask_nobody(configured, state, asked, elsewhere):
+    password = state.root / "password"
+    password.write_text("secret")
+    store = elsewhere.split("_")[0]
+    asked = {f"VIGIE_{key}": value for key, value in asked.items()} | {f"VIGIE_{store}_PASSWORD_FILE": str(password)}
+    (told,) = preflight.users_of_nobody(configured(**asked))
+    assert told.startswith(f"{next(iter(asked))} is set")
+    address = {f"VIGIE_{elsewhere}": "mongodb://elsewhere" if store == "MONGO" else "elsewhere:1"}
+    assert preflight.users_of_nobody(configured(**asked, **address)) == []

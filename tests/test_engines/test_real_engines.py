@@ -21,7 +21,7 @@ from pymongo.errors import BulkWriteError
 
 from engines import builds, leftovers, ready, supervise
 from engines.state import State
-from observability import settings
+from observability import access, settings
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]
 
@@ -111,7 +111,12 @@ def test_a_topic_has_three_copies_and_takes_messages_while_a_broker_is_killed(st
     stack.kill("kafka-2")
     for acknowledged in [producer.send("t", str(n).encode()) for n in range(30)]:
         acknowledged.get(timeout=60)
-    wait(lambda: stack.pids().get("kafka-2") not in (None, before) and ready.kafka(stack.bootstrap))
+    wait(
+        lambda: (
+            stack.pids().get("kafka-2") not in (None, before)
+            and ready.kafka(access.Kafka(kafka_bootstrap=",".join(stack.bootstrap)))
+        )
+    )
     consumer = KafkaConsumer(
         "t", bootstrap_servers=stack.bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=9000
     )

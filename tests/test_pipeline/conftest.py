@@ -22,7 +22,7 @@ from pymongo import MongoClient
 
 from engines import supervise, tail
 from engines.state import State
-from observability import settings
+from observability import access, settings
 from services import hops, topics
 
 PORTS = (
@@ -181,7 +181,7 @@ class Stack:
 
     def messages(self, topic: str) -> list[Any]:
         """Every message that is on the topic now."""
-        reader = topics.consumer(f"127.0.0.1:{self.env['VIGIE_KAFKA_PORT']}")
+        reader = topics.consumer(access.Kafka(kafka_bootstrap=f"127.0.0.1:{self.env['VIGIE_KAFKA_PORT']}"))
         places = topics.partitions(reader, topic)
         found = list(topics.records(reader, reader.beginning_offsets(places), reader.end_offsets(places)))
         reader.close()

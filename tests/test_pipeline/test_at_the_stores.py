@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
+from observability import access
 from services.contract import Source
 from services.records import parse
 from services.simulator import people
@@ -36,6 +37,7 @@ def test_retention_removes_users_of_days_that_are_over_and_nobody_else(stack):
     ids = [one["_id"] for one in kept]
     with stack.mongo() as client:
         raw.insert(client[DATABASE], [*old, *kept])
-        assert retention.forget(f"mongodb://127.0.0.1:{stack.env['VIGIE_MONGO_PORT']}", date(2000, 1, 1)) == 20
+        store = access.Mongo(mongo_uri=f"mongodb://127.0.0.1:{stack.env['VIGIE_MONGO_PORT']}")
+        assert retention.forget(store, date(2000, 1, 1)) == 20
         assert {one["_id"] for one in client[DATABASE][USERS].find({"_id": {"$in": ids}})} == set(ids)
         client[DATABASE][USERS].delete_many({"_id": {"$in": ids}})

@@ -6,7 +6,7 @@ import uuid
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
 
-from observability import lag
+from observability import access, lag
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]
 
@@ -17,7 +17,7 @@ def test_lag_is_the_age_of_the_oldest_unread_record(stack):
     admin = KafkaAdminClient(bootstrap_servers=bootstrap)
     admin.create_topics({topic: {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
     place = TopicPartition(topic, 0)
-    reader = lag.reader(bootstrap, 10)
+    reader = lag.reader(access.Kafka(kafka_bootstrap=bootstrap), 10)
     try:
         assert lag.behind(reader, {}, 10) == {}
         assert lag.behind(reader, {place: 0}, 10)[place] == lag.Behind(0, None)

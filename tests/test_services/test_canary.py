@@ -7,7 +7,7 @@ import pytest
 from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
-from observability import metrics, names
+from observability import access, metrics, names
 from services import canary
 from services.contract import DEAD_LETTERS, ROW, USERS, decode, encode, row_of
 from services.outbox import Outbox
@@ -43,7 +43,7 @@ def test_each_canary_is_a_journey_of_its_own_and_has_its_own_id(tmp_path, spans)
     events = [decode(row.value) for row in rows]
     assert [one.source.page for one in events] == [1, 2]
     assert len({one.user_id for one in events}) == len({row.trace for row in rows}) == 2
-    publisher = Publisher(outbox, "nobody:1", None)
+    publisher = Publisher(outbox, access.Kafka(kafka_bootstrap="nobody:1"), None)
     assert [("tracestate", b"vigie=journey") in publisher._headers(row) for row in rows] == [True, True]
     roots = spans.get_finished_spans()
     told = [(one.name, one.parent, one.attributes["vigie.journey"]) for one in roots]

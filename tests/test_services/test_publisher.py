@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from observability import settings, tracing
+from observability import access, settings, tracing
 from services import canary, topics
 from services.contract import DEAD_LETTERS, USERS, Fetch, Source
 from services.outbox import Outbox
@@ -32,7 +32,7 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def bootstrap(tmp_path_factory):
+def brokers(tmp_path_factory):
     """One broker with our topics, of this file's own."""
     outer = {key: value for key, value in os.environ.items() if not key.startswith("VIGIE_")}
     ports = {f"VIGIE_KAFKA_{one}PORT": str(free_port()) for one in ("", "CONTROLLER_", "JMX_")}
@@ -47,15 +47,15 @@ def bootstrap(tmp_path_factory):
     try:
         assert done.returncode == 0, done.stdout + done.stderr
         topics.make(settings.read(topics.Settings, settings.environ(env)))
-        yield f"127.0.0.1:{ports['VIGIE_KAFKA_PORT']}"
+        yield access.Kafka(kafka_bootstrap=f"127.0.0.1:{ports['VIGIE_KAFKA_PORT']}")
     finally:
         engines("down")
 
 
-def publish(outbox: Outbox, bootstrap: str) -> None:
+def publish(outbox: Outbox, brokers: access.Kafka) -> None:
     """Run a publisher until nothing waits and the topics were looked at."""
     stopping = threading.Event()
-    publisher = Publisher(outbox, bootstrap, stopping)
+    publisher = Publisher(outbox, brokers, stopping)
     thread = threading.Thread(target=publisher.run, daemon=True)
     thread.start()
     ends = time.monotonic() + 60
@@ -67,9 +67,9 @@ def publish(outbox: Outbox, bootstrap: str) -> None:
     assert not thread.is_alive()
 
 
-def on_topics(bootstrap: str, outbox: Outbox):
+def on_topics(brokers: access.Kafka, outbox: Outbox):
     """This outbox's messages, by row."""
-    reader = topics.consumer(bootstrap)
+    reader = topics.consumer(brokers)
     places = [*topics.partitions(reader, USERS), *topics.partitions(reader, DEAD_LETTERS)]
     begins, ends = reader.beginning_offsets(places), reader.end_offsets(places)
     found = {}
@@ -81,15 +81,15 @@ def on_topics(bootstrap: str, outbox: Outbox):
     return found
 
 
-def test_messages_carry_their_pages_trace_and_a_journey_goes_on_in_its_own(bootstrap, tmp_path, users, spans):
+def test_messages_carry_their_pages_trace_and_a_journey_goes_on_in_its_own(brokers, tmp_path, users, spans):
     outbox = Outbox(tmp_path / "outbox.sqlite")
     outbox.keep(Cursor("tests", 1, 10), users[:5], [LETTER], PAGE, {users[1].user_id})
     outbox.keep(Cursor("tests", 2, 10), users[5:], [], OTHER)
     outbox.keep(Cursor("tests", 3, 10), users, [])  # ten known ones
     outbox.keep_canary(canary.event("0b0e7b9a-5f6e-4c58-9d4e-0f6b6b0a4f11", 1, AT), "")
-    publish(outbox, bootstrap)
+    publish(outbox, brokers)
 
-    sent = on_topics(bootstrap, outbox)
+    sent = on_topics(brokers, outbox)
     carried = {seq: {k: v.decode() for k, v in one.headers if k.startswith("trace")} for seq, one in sent.items()}
     of_page, of_other = {"traceparent": PAGE}, {"traceparent": OTHER}
     assert carried == (
@@ -117,15 +117,15 @@ def test_messages_carry_their_pages_trace_and_a_journey_goes_on_in_its_own(boots
 
 
 def test_a_new_outbox_remembers_how_much_earlier_ones_have_sent_and_goes_on_where_no_canary_was(
-    bootstrap, tmp_path, users
+    brokers, tmp_path, users
 ):
     first = Outbox(tmp_path / "first.sqlite")
     first.keep(Cursor("tests", 1, 10), users, [LETTER])
     first.keep_canary(canary.event("1b0e7b9a-5f6e-4c58-9d4e-0f6b6b0a4f11", 5000, AT), "")
-    publish(first, bootstrap)
+    publish(first, brokers)
 
     new = Outbox(tmp_path / "new.sqlite")
-    publish(new, bootstrap)
+    publish(new, brokers)
     counts, before = new.counts(), first.counts()
     assert counts.before == before.before + 11
     assert counts.before_dead == before.before_dead + 1

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from observability import names, settings, tracing
+from observability import access, names, settings, tracing
 from services.contract import DEAD_LETTERS, USERS
 from services.ingest import Fetcher, Settings, is_journey
 from services.outbox import Acknowledged, Outbox, Row
@@ -44,7 +44,7 @@ def by_name(spans):
 
 
 def headers(outbox, row):
-    return dict(Publisher(outbox, "nobody:1", threading.Event())._headers(row))
+    return dict(Publisher(outbox, access.Kafka(kafka_bootstrap="nobody:1"), threading.Event())._headers(row))
 
 
 def test_a_page_is_one_trace_and_two_pages_are_two(fetcher, spans, outbox):

@@ -9,7 +9,7 @@ from kafka import TopicPartition
 from kafka.errors import KafkaTimeoutError
 from pyspark.sql.streaming.listener import StreamingQueryProgress
 
-from observability import lag, metrics, names
+from observability import access, lag, metrics, names
 from observability.lag import Behind
 from services.contract import USERS
 from spark import behind
@@ -95,7 +95,7 @@ class Brokers:
         self.ends, self.since, self.gone, self.hang = {0: 10, 1: 5}, time.time() - 60, False, threading.Event()
         self.hang.set()
 
-    def reader(self, bootstrap: str, patience_s: float) -> "Brokers":
+    def reader(self, brokers: access.Kafka, patience_s: float) -> "Brokers":
         if self.gone:
             raise KafkaTimeoutError("nobody")
         return self
@@ -136,12 +136,13 @@ def until(done, limit_s: float = 5.0):
         time.sleep(0.01)
 
 
+NOBODY = access.Kafka(kafka_bootstrap="")
 RECORDS, SECONDS = names.LANE_BEHIND_RECORDS.name, names.LANE_BEHIND_SECONDS.name
 
 
 def test_lag_grows_while_nobody_answers_and_no_batch_ends(brokers):
     stopping = threading.Event()
-    watch = behind.Watch("", {"raw": {0: 10}, "stats": {0: 4, 1: 5}}.__getitem__)
+    watch = behind.Watch(NOBODY, {"raw": {0: 10}, "stats": {0: 4, 1: 5}}.__getitem__)
     watch.tend(stopping)
     until(lambda: len(samples(watch)) == 8)
     brokers.gone = True
@@ -161,7 +162,7 @@ def test_lag_grows_while_nobody_answers_and_no_batch_ends(brokers):
 def test_a_question_without_an_end_is_asked_anew_by_another(brokers, monkeypatch):
     monkeypatch.setattr(behind, "SILENT_S", 0.05)
     stopping = threading.Event()
-    watch = behind.Watch("", {"raw": {}, "stats": {}}.__getitem__)
+    watch = behind.Watch(NOBODY, {"raw": {}, "stats": {}}.__getitem__)
     brokers.hang.clear()
     watch.tend(stopping)
     time.sleep(0.06)
