@@ -36,6 +36,10 @@ AGE_BAND = 10  # years; the value of dimension `age` is the band's first year, "
 RAW, STATS = "raw", "stats"
 GROUPS = {RAW: "vigie-raw", STATS: "vigie-stats"}  # consumer groups whose offsets say how far each lane has read
 
+KEYSPACE_CQL = (
+    "CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = "
+    "{{'class': 'NetworkTopologyStrategy', 'replication_factor': {replication}}}"
+)
 TABLES = (
     """CREATE TABLE IF NOT EXISTS {keyspace}.stats_by_minute (
         dimension text, day date, minute timestamp, value text, users bigint, age_sum bigint,

@@ -17,7 +17,17 @@ from pymongo import MongoClient
 from pymongo.errors import CollectionInvalid, PyMongoError
 
 from observability import access, logs, retry, settings
-from spark.contract import CANARIES, DATABASE, KEYSPACE, LEDGER, NEWEST_USERS, SCHEMA_VERSION, TABLES, USERS
+from spark.contract import (
+    CANARIES,
+    DATABASE,
+    KEYSPACE,
+    KEYSPACE_CQL,
+    LEDGER,
+    NEWEST_USERS,
+    SCHEMA_VERSION,
+    TABLES,
+    USERS,
+)
 
 log = logs.Log(__name__)
 
@@ -77,10 +87,7 @@ def make_tables(wanted: Settings) -> None:
     """
     session = cassandra(wanted)
     try:
-        session.execute(
-            f"CREATE KEYSPACE IF NOT EXISTS {KEYSPACE} WITH replication = "
-            f"{{'class': 'NetworkTopologyStrategy', 'replication_factor': {wanted.cassandra_replication}}}"
-        )
+        session.execute(KEYSPACE_CQL.format(keyspace=KEYSPACE, replication=wanted.cassandra_replication))
         for table in TABLES:
             session.execute(table.format(keyspace=KEYSPACE, minutes_ttl_s=wanted.minutes_days * DAY_S))
         found = session.execute(f"SELECT version FROM {KEYSPACE}.schema_version WHERE name='stats'").one()
