@@ -20,9 +20,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
 from kafka.errors import (
     ClusterAuthorizationFailedError,
-    GroupAuthorizationFailedError,
     KafkaError,
-    TopicAuthorizationFailedError,
 )
 from kafka.structs import OffsetAndMetadata
 from py4j.protocol import Py4JError
@@ -42,6 +40,7 @@ pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]
 
 SSL, PLAIN = "SASL_SSL", "SASL_PLAINTEXT"
 PATIENCE_S = 60
+REFUSED = "AuthorizationFailed"
 
 
 @dataclass(frozen=True)
@@ -185,7 +184,7 @@ def test_ingestion_writes_and_reads_both_topics_and_does_nothing_else(asking: Do
         before = read(ingest, topic)
         send(ingest, topic)
         assert read(ingest, topic) == before + 1
-    with pytest.raises(GroupAuthorizationFailedError):
+    with pytest.raises(KafkaError, match=REFUSED):
         commit(ingest, GROUPS[RAW])
 
 
@@ -195,11 +194,11 @@ def test_the_lanes_read_users_set_aside_and_commit_and_do_not_write_users(asking
     send(lanes, DEAD_LETTERS)
     commit(lanes, GROUPS[RAW])
     assert hops.committed(lanes)[RAW] == {TopicPartition(USERS, 0): 0}
-    with pytest.raises(TopicAuthorizationFailedError):
+    with pytest.raises(KafkaError, match=REFUSED):
         send(lanes, USERS)
-    with pytest.raises(TopicAuthorizationFailedError):
+    with pytest.raises(KafkaError, match=REFUSED):
         read(lanes, DEAD_LETTERS)
-    with pytest.raises(GroupAuthorizationFailedError):
+    with pytest.raises(KafkaError, match=REFUSED):
         commit(lanes, "another")
 
 
@@ -209,9 +208,9 @@ def test_a_reader_reads_topics_and_offsets_and_writes_nothing(asking: Doors):
     read(reader, DEAD_LETTERS)
     assert set(hops.committed(reader)) == set(GROUPS)
     for topic in (USERS, DEAD_LETTERS):
-        with pytest.raises(TopicAuthorizationFailedError):
+        with pytest.raises(KafkaError, match=REFUSED):
             send(reader, topic)
-    with pytest.raises(GroupAuthorizationFailedError):
+    with pytest.raises(KafkaError, match=REFUSED):
         commit(reader, GROUPS[RAW])
 
 
@@ -223,7 +222,7 @@ def test_the_exporter_sees_the_whole_cluster_and_writes_nothing(asking: Doors):
     assert (seen.silent, seen.brokers) == ("", 1)
     assert {USERS, DEAD_LETTERS, cluster.INTERNAL} <= seen.health.keys()
     assert GROUPS[RAW] in seen.behind
-    with pytest.raises(TopicAuthorizationFailedError):
+    with pytest.raises(KafkaError, match=REFUSED):
         send(asking.kafka(EXPORTER), USERS)
 
 
@@ -231,7 +230,7 @@ def test_the_exporter_sees_the_whole_cluster_and_writes_nothing(asking: Doors):
 def test_nobody_but_the_administrator_makes_topics_or_gives_rights(asking: Doors, user):
     mine = ACL(f"User:{user}", "*", ACLOperation.ALL, ACLPermissionType.ALLOW, ResourcePattern(ResourceType.TOPIC, "*"))
     with closing(KafkaAdminClient(**asking.kafka(user).kafka(), request_timeout_ms=5_000)) as admin:
-        with pytest.raises((TopicAuthorizationFailedError, ClusterAuthorizationFailedError)):
+        with pytest.raises(KafkaError, match=REFUSED):
             admin.create_topics({"mine": {"num_partitions": 1, "replication_factor": 1}})
         assert admin.create_acls([mine])["failed"] == [ClusterAuthorizationFailedError]
         with pytest.raises(KafkaError):
@@ -341,7 +340,7 @@ def test_the_lanes_role_writes_and_reads_and_changes_no_table(asking: Doors):
 
 def test_the_readers_role_shows_the_page_and_writes_nothing(asking: Doors):
     page = Cassandra(asking.cassandra(READER))
-    assert page.sums().users == 0
+    assert page.sums().all_time.users == 0
     page.close()
     with opened(asking.cassandra(READER)) as reader:
         for refused in (TOTAL, f"TRUNCATE {KEYSPACE}.totals", *BEYOND):
