@@ -7,6 +7,7 @@ All that is read anew at every tick is one PromQL expression: each part carries 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 from dashboard import process
 from dashboard.prometheus import FIRING, PENDING, Alert, Api, Point, Sample, Target
@@ -149,12 +150,13 @@ class Watchers:
 
 
 def watchers(prometheus: str, alertmanager: str) -> Watchers:
-    """The watchers at these addresses (host:port); none is connected to before it is asked."""
-    of_board, of_delays, of_alerts = (Api(f"http://{address}") for address in (prometheus, prometheus, alertmanager))
+    """The watchers at these URLs; none is connected to before it is asked."""
+    of_board, of_delays, of_alerts = (Api(url) for url in (prometheus, prometheus, alertmanager))
+    here, there = urlsplit(prometheus).netloc, urlsplit(alertmanager).netloc
     return Watchers(
-        Store("Prometheus", prometheus, lambda: board(of_board)),
-        Store("Prometheus's history", prometheus, lambda: delays(of_delays, datetime.now(UTC)), keep_s=CHART_EVERY_S),
-        Store("Alertmanager", alertmanager, of_alerts.suppressed),
+        Store("Prometheus", here, lambda: board(of_board)),
+        Store("Prometheus's history", here, lambda: delays(of_delays, datetime.now(UTC)), keep_s=CHART_EVERY_S),
+        Store("Alertmanager", there, of_alerts.suppressed),
     )
 
 

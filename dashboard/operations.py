@@ -24,8 +24,11 @@ class Settings:
     host: str
     watch: bool
     prometheus_port: int
+    prometheus_url: str
     alertmanager_port: int
+    alertmanager_url: str
     grafana_port: int
+    grafana_url: str
     jaeger_port: int
     spark_ui_port: int
 
@@ -40,7 +43,7 @@ def wanted() -> Settings:
 def connections() -> Watchers:
     """The process's watchers, shared by all viewers."""
     here = wanted()
-    return watchers(f"{here.host}:{here.prometheus_port}", f"{here.host}:{here.alertmanager_port}")
+    return watchers(here.prometheus_url, here.alertmanager_url)
 
 
 @st.cache_data(ttl=2, max_entries=1, show_spinner=False)
@@ -163,7 +166,7 @@ def show_links(here: Settings) -> None:
     """The other servers' pages, and those that have none, at the host by which the viewer came here."""
     host = viewer.host(here.host)
     pages = {"Spark": here.spark_ui_port, "Alertmanager": here.alertmanager_port}
-    if is_grafana(f"http://{here.host}:{here.grafana_port}"):
+    if is_grafana(here.grafana_url):
         pages["Grafana"] = here.grafana_port
     links = "  ·  ".join(f"[{name}](http://{host}:{port})" for name, port in pages.items())
     apis = f"Prometheus `http://{host}:{here.prometheus_port}`, Jaeger `http://{host}:{here.jaeger_port}`"

@@ -71,14 +71,22 @@ def new_cluster() -> str:
     return "V" + urlsafe_b64encode(secrets.token_bytes(16)).decode()[1:22]
 
 
-def properties(config: Config, state: State, node: int) -> str:
-    """The whole server.properties of broker `node` (from 1)."""
+def properties(config: Config, state: State, node: int, names: str = "") -> str:
+    """
+    The whole server.properties of broker `node` (from 1); all are at one host, or `names` says where each is.
+
+    `names` has a place for the node's number, such as "kafka-{}".
+    """
     copies, in_sync = replication(config.brokers)
     nodes = range(1, config.brokers + 1)
+
+    def host(number: int) -> str:
+        return names.format(number) or config.host
+
     return PROPERTIES.format(
         node=node,
-        voters=",".join(f"{n}@{config.host}:{config.kafka_controller_port + n - 1}" for n in nodes),
-        host=config.host,
+        voters=",".join(f"{n}@{host(n)}:{config.kafka_controller_port + n - 1}" for n in nodes),
+        host=host(node),
         port=config.kafka_port + node - 1,
         controller_port=config.kafka_controller_port + node - 1,
         data=folder(state, node),

@@ -49,7 +49,12 @@ WATCHERS = (
         tags="remove_all_sd,enable_file_sd",  # without the clients of thirty clouds
     ),
 )
-BUILDS = (*PIPELINE, *WATCHERS)
+# What only containers need: `make test-compose`, and the tests of docker-compose.yml where no Compose is installed.
+CONTAINERS = (
+    Build("compose", GO, MODULE, ("github.com/docker/compose/v2/cmd",)),
+    Build("toxiproxy", GO, MODULE, ("github.com/Shopify/toxiproxy/v2/cmd/server",)),
+)
+BUILDS = (*PIPELINE, *WATCHERS, *CONTAINERS)
 
 
 def cache(environ: Mapping[str, str]) -> Path:

@@ -12,6 +12,7 @@ from engines import builds, jvm
 from engines.config import Config
 from engines.state import State
 
+MAIN = "org.apache.cassandra.service.CassandraDaemon"
 JAMM = "jamm-0.4.0.jar"  # measures objects for Cassandra; the version that Cassandra 5.0.6 depends on
 
 YAML = """\
@@ -112,14 +113,18 @@ def prepare(config: Config, state: State) -> None:
 def command(config: Config, state: State, java: str) -> tuple[str, ...]:
     """The command line of the node."""
     jars = builds.named("cassandra")
+    return (*jvm.command(java, config.cassandra_heap_mb, state), *options(state, jars, agent(config)), MAIN)
+
+
+def options(state: State, jars: Path, agent: tuple[str, ...]) -> tuple[str, ...]:
+    """The options of the node's Java but for its memory; `jars` is the folder of Cassandra's."""
     return (
-        *jvm.command(java, config.cassandra_heap_mb, state),
         f"-Djna.tmpdir={state.tmp}",
         f"-Dio.netty.native.workdir={state.tmp}",
         *(f"--add-exports={name}=ALL-UNNAMED" for name in EXPORTS),
         *(f"--add-opens={name}=ALL-UNNAMED" for name in OPENS),
         f"-javaagent:{jars / JAMM}",
-        *agent(config),
+        *agent,
         f"-Dlogback.configurationFile={(state.config / 'logback.xml').as_uri()}",
         f"-Dcassandra.config={(state.config / 'cassandra.yaml').as_uri()}",
         f"-Dcassandra.storagedir={folder(state)}",
@@ -128,7 +133,6 @@ def command(config: Config, state: State, java: str) -> tuple[str, ...]:
         "-Dcassandra.ring_delay_ms=1",
         "-cp",
         str(jars / "*"),
-        "org.apache.cassandra.service.CassandraDaemon",
     )
 
 

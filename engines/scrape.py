@@ -4,7 +4,7 @@ Prometheus's configuration: whom it asks every 5 seconds, and where its rules an
 The label `job` is what rules and dashboards go by. What is not run here has no job.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -17,6 +17,7 @@ SPARK_EVERY = "15s"  # its pages are made anew for each question
 RULES = ROOT / "observability" / "prometheus" / "rules" / "*.yml"
 
 Yaml = dict[str, Any]
+Hosts = Callable[[str], str]  # where the program of a name is
 
 # Spark names each metric after the application's id, which is another one at each start; and it has hundreds.
 SPARK_NAMES = (
@@ -52,8 +53,13 @@ OWN = ("prometheus", "alertmanager", "jaeger")
 
 
 def configuration(config: Config) -> str:
-    """The whole prometheus.yml."""
-    whole: Yaml = {
+    """The whole prometheus.yml of a system that is all at one host."""
+    return yaml.safe_dump(whole(config, lambda _: config.host, str(RULES)), sort_keys=False, width=120)
+
+
+def whole(config: Config, host: Hosts, rules: str) -> Yaml:
+    """The same as data, wherever each program is."""
+    return {
         "global": {
             "scrape_interval": EVERY,
             "scrape_timeout": "4s",
@@ -61,25 +67,25 @@ def configuration(config: Config) -> str:
             "metric_name_validation_scheme": "legacy",
             "metric_name_escaping_scheme": "underscores",
         },
-        "rule_files": [str(RULES)],
-        "alerting": {"alertmanagers": [{"static_configs": [at(config.host, config.alertmanager_port)]}]},
-        "scrape_configs": list(jobs(config)),
+        "rule_files": [rules],
+        "alerting": {"alertmanagers": [{"static_configs": [at(host("alertmanager"), config.alertmanager_port)]}]},
+        "scrape_configs": list(jobs(config, host)),
     }
-    return yaml.safe_dump(whole, sort_keys=False, width=120)
 
 
-def jobs(config: Config) -> Iterator[Yaml]:
+def jobs(config: Config, host: Hosts) -> Iterator[Yaml]:
     """Every process of ours that runs here and answers Prometheus."""
     for name, port in processes(config):
-        found = job(name, [at(config.host, port)])
+        found = job(name, [at(host(name), port)])
         yield found | {"metric_relabel_configs": list(OWN_NAMES)} if name in OWN else found
     if config.own_traces:
-        spans = job("spanmetrics", [at(config.host, config.spanmetrics_port)])
+        spans = job("spanmetrics", [at(host("jaeger"), config.spanmetrics_port)])
         yield spans | {"metric_relabel_configs": list(SPAN_NAMES)}
     if config.own_kafka:
-        numbers = range(config.brokers)
-        yield job("kafka", [at(config.host, config.kafka_jmx_port + n, broker=str(n + 1)) for n in numbers])
-    yield spark(config)
+        numbers = range(1, config.brokers + 1)
+        jmx = config.kafka_jmx_port - 1
+        yield job("kafka", [at(host(f"kafka-{n}"), jmx + n, broker=str(n)) for n in numbers])
+    yield spark(config, host)
 
 
 def processes(config: Config) -> Iterator[tuple[str, int]]:
@@ -99,10 +105,11 @@ def processes(config: Config) -> Iterator[tuple[str, int]]:
         yield "jaeger", config.jaeger_metrics_port
 
 
-def spark(config: Config) -> Yaml:
+def spark(config: Config, host: Hosts) -> Yaml:
     """Spark's own pages of metrics: the driver's, and the executors'."""
     pages = {"driver": "/metrics/prometheus", "executors": "/metrics/executors/prometheus"}
-    targets = [at(config.host, config.spark_ui_port, part=part, __metrics_path__=path) for part, path in pages.items()]
+    place = host("spark")
+    targets = [at(place, config.spark_ui_port, part=part, __metrics_path__=path) for part, path in pages.items()]
     return job("spark-ui", targets) | {
         "scrape_interval": SPARK_EVERY,
         "fallback_scrape_protocol": "PrometheusText0.0.4",  # Spark does not say what its text is

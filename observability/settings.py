@@ -60,6 +60,10 @@ def _addresses(env: Mapping[str, str]) -> dict[str, str]:
         "VIGIE_MONGO_URI": f"mongodb://{host}:{env['VIGIE_MONGO_PORT']}",
         "VIGIE_SOURCE_URL": f"http://{host}:{env['VIGIE_SIMULATOR_PORT']}/api/",
         "VIGIE_OTLP_ENDPOINT": f"http://{host}:{env['VIGIE_OTLP_PORT']}",
+        "VIGIE_SPARK_HOST": host,
+    } | {
+        f"VIGIE_{name}_URL": f"http://{host}:{env[f'VIGIE_{name}_PORT']}"
+        for name in ("PROMETHEUS", "ALERTMANAGER", "GRAFANA", "JAEGER")
     }
     return {key: value for key, value in blanks.items() if not env.get(key)}
 

@@ -31,12 +31,7 @@ MOST_SPANS = 60
 class Settings(hops.Settings):
     """Where the hops are, and Jaeger."""
 
-    host: str
-    jaeger_port: int
-
-    @property
-    def jaeger(self) -> str:
-        return f"http://{self.host}:{self.jaeger_port}"
+    jaeger: str = field(metadata={"key": "VIGIE_JAEGER_URL"})
 
 
 @dataclass(frozen=True)

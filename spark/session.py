@@ -32,6 +32,7 @@ class Settings(access.Kafka):
     shuffle_partitions: int
     max_offsets_per_trigger: int
     host: str
+    spark_host: str
 
 
 def start(wanted: Settings) -> SparkSession:
@@ -52,7 +53,7 @@ def start(wanted: Settings) -> SparkSession:
     options = {
         "spark.jars": ",".join(jars),
         "spark.driver.memory": f"{wanted.spark_heap_mb}m",
-        "spark.driver.host": wanted.host,
+        "spark.driver.host": wanted.spark_host,
         "spark.driver.bindAddress": wanted.host,
         "spark.driver.extraJavaOptions": f"-Djava.io.tmpdir={scratch} {LEAN}",
         "spark.local.dir": str(scratch),

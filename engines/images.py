@@ -1,0 +1,127 @@
+"""
+The configuration of containers, from the same settings and templates as that of `make up`: `python -m engines.images`.
+
+It writes images/config/, which docker-compose.yml mounts as /etc/vigie. A container has the name of the program that it
+runs, so each address is that name with the port of `.env`. The engines' Java is the one of their image, and started as
+`make up` starts it: what differs is where the jars are.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from engines import brokers, builds, collector, config, jvm, ring, scrape
+from engines.config import Config
+from engines.state import State
+from observability import settings
+
+FOLDER = settings.ROOT / "images" / "config"
+STATE = State(Path("/state"))  # of each container, a volume
+MOUNTED = Path("/etc/vigie")
+RULES = "/etc/prometheus/rules/*.yml"
+KAFKA_JARS, CASSANDRA_JARS, AGENT = Path("/opt/kafka/libs"), Path("/opt/cassandra/lib"), Path("/opt/vigie")
+ANYWHERE = "0.0.0.0"  # noqa: S104 a container's own network; compose publishes on loopback
+MONGODB = ("mongodb", 9216)  # what only containers run: the exporter of a real mongod, and its own port
+
+Yaml = dict[str, Any]
+
+
+def of_containers(env: Mapping[str, str]) -> Config:
+    """The settings of the engines, listening on every address of a container."""
+    return settings.read(Config, config.environ({"VIGIE_HOST": ANYWHERE, **env}, running=False))
+
+
+def files(wanted: Config) -> Iterator[tuple[str, str]]:
+    """The name and the text of each file."""
+    for node in range(1, wanted.brokers + 1):
+        yield f"kafka-{node}.properties", brokers.properties(wanted, STATE, node, "kafka-{}")
+        yield f"kafka-{node}.args", lines(kafka(wanted, node))
+    light = of_containers({"VIGIE_BROKERS": "1"})
+    yield "kafka-light.properties", brokers.properties(light, STATE, 1, "kafka-{}")
+    yield "cassandra.yaml", ring.yaml(at("cassandra"), STATE)
+    yield "logback.xml", ring.LOGBACK
+    yield "cassandra.args", lines(cassandra(wanted))
+    yield "jaeger.yml", collector.configuration(wanted, STATE)
+    yield "toxiproxy.json", json.dumps(list(proxies(wanted)), indent=2) + "\n"
+    yield "prometheus.yml", dumped(prometheus(wanted))
+    yield "prometheus.light.yml", dumped(without_mongodb(prometheus(light)))
+    yield "prometheus.offline.yml", dumped(scrape.whole(wanted, str, RULES))
+
+
+def at(name: str) -> Config:
+    """The settings with this container's name as the host."""
+    return settings.read(Config, config.environ({"VIGIE_HOST": name}, running=False))
+
+
+def kafka(wanted: Config, node: int) -> tuple[str, ...]:
+    """The options of a broker's Java but for its memory."""
+    agent = jvm.agent(AGENT, MOUNTED / "kafka.jmx.yaml", ANYWHERE, wanted.kafka_jmx_port + node - 1)
+    logging = ("-Dlog4j2.level=WARN", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")  # of the official image, of ours
+    return (*jvm.lean(STATE), agent, *logging, "-cp", str(KAFKA_JARS / "*"))
+
+
+def cassandra(wanted: Config) -> tuple[str, ...]:
+    """The options of the node's Java but for its memory."""
+    agent = jvm.agent(AGENT, MOUNTED / "cassandra.jmx.yaml", ANYWHERE, wanted.cassandra_jmx_port)
+    return (*jvm.lean(STATE), *ring.options(STATE, CASSANDRA_JARS, (agent,)))
+
+
+def prometheus(wanted: Config) -> Yaml:
+    """Whom Prometheus asks: as in `make up`, but the simulator only where there is one, and MongoDB's exporter."""
+    whole = scrape.whole(wanted, str, RULES)
+    for job in whole["scrape_configs"]:
+        if job["job_name"] == "simulator":
+            del job["static_configs"]
+            found = {"names": ["simulator"], "type": "A", "port": wanted.simulator_metrics_port}
+            job["dns_sd_configs"] = [{**found, "refresh_interval": "15s"}]
+    name, port = MONGODB
+    whole["scrape_configs"].append(scrape.job(name, [scrape.at("mongodb-exporter", port)]))
+    return whole
+
+
+def without_mongodb(whole: Yaml) -> Yaml:
+    return whole | {"scrape_configs": [job for job in whole["scrape_configs"] if job["job_name"] != MONGODB[0]]}
+
+
+def proxies(wanted: Config) -> Iterator[Yaml]:
+    """What Toxiproxy stands before: at each port of its own, the program that has it."""
+    doors = {
+        "simulator": wanted.simulator_port,
+        "cassandra": wanted.cassandra_port,
+        "mongo": wanted.mongo_port,
+        "jaeger": wanted.otlp_port,
+    }
+    for name, port in doors.items():
+        yield {"name": name, "listen": f"{ANYWHERE}:{port}", "upstream": f"{name}:{port}", "enabled": True}
+
+
+def lines(words: tuple[str, ...]) -> str:
+    """A Java argument file, one word a line."""
+    return "".join(f'"{word}"\n' for word in words)
+
+
+def dumped(whole: Yaml) -> str:
+    return yaml.safe_dump(whole, sort_keys=False, width=120)
+
+
+def written() -> dict[str, str]:
+    """All files as they should be, the rules of the agents among them."""
+    agents = {f"{name}.jmx.yaml": (builds.HERE / name / "jmx.yaml").read_text() for name in ("kafka", "cassandra")}
+    return dict(files(of_containers({}))) | agents
+
+
+def main() -> int:
+    argparse.ArgumentParser(prog="python -m engines.images", description=__doc__).parse_args()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, text in written().items():
+        (FOLDER / name).write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""`docker compose up` is the system of `make up`: the same programs, ports, settings, targets and rules."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+from dotenv import dotenv_values
+
+from engines import images, programs, scrape, watchers
+from engines.config import Config, environ
+from engines.programs import Program
+from engines.state import State
+from observability import settings
+from observability.settings import ROOT
+
+DEFAULTS = {key: value or "" for key, value in dotenv_values(ROOT / ".env").items()}
+PROFILES = ("simulator", "drills", "cluster")
+NAMED_OTHERWISE = {programs.DOCUMENTS: "mongo"}
+
+# Of .env, what containers need not be told: only `make up` reads it, or images/ has it already.
+OF_MAKE_UP = {"VIGIE_NEEDED_MEMORY_MB", "VIGIE_NEEDED_DISK_MB", "VIGIE_UP_TIMEOUT_S", "VIGIE_WATCH", "UV_VERSION"}
+OF_IMAGES = {"VIGIE_KAFKA_HEAP_MB", "VIGIE_CASSANDRA_HEAP_MB", "VIGIE_PROMETHEUS_RETENTION_DAYS", "VIGIE_SPARK_JARS"}
+IN_CONFIG = {"VIGIE_TRACE_RETENTION_HOURS", "VIGIE_ALERT_WEBHOOK"}
+
+Yaml = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def services(compose) -> Yaml:
+    """Every service of docker-compose.yml, with all profiles."""
+    return dict(compose(profiles=PROFILES)["services"])
+
+
+def of_make_up() -> list[Program]:
+    wanted = settings.read(Config, environ({}, running=False))
+    return list(programs.programs(wanted, State(images.STATE.root), "/java", programs.EMBEDDED))
+
+
+def test_every_program_of_make_up_has_a_container_of_its_name(services):
+    names = {NAMED_OTHERWISE.get(one.name, one.name) for one in of_make_up()}
+    assert names - set(services) == set()
+
+
+def test_our_programs_are_started_by_the_same_words(services):
+    ours = {one.name: one.command[one.command.index("-m") :] for one in of_make_up() if "-m" in one.command}
+    assert len(ours) == 6
+    assert {name: tuple(services[name]["command"][1:]) for name in ours} == ours
+
+
+def test_ready_is_the_same_port_as_in_make_up(services):
+    for one in of_make_up():
+        asked = " ".join(services[NAMED_OTHERWISE.get(one.name, one.name)]["healthcheck"]["test"])
+        ports = {str(port.number) for port in one.ports}
+        assert ports & set(re.findall(r"[0-9]+", asked)), one.name
+
+
+def test_what_is_published_has_the_port_that_env_gives_it_and_loopback_alone(services):
+    published = {
+        (port["host_ip"], port["published"], str(port["target"])) for one in services.values() for port in one.get("ports", [])
+    }
+    pages = ("DASHBOARD", "SPARK_UI", "PROMETHEUS", "ALERTMANAGER", "JAEGER", "GRAFANA", "TOXIPROXY")
+    ports = [DEFAULTS[f"VIGIE_{name}_PORT"] for name in pages]
+    assert published == {("127.0.0.1", port, port) for port in ports}
+
+
+def test_a_published_port_moves_with_its_setting_and_the_host_cannot_be_left_out(compose):
+    moved = compose(VIGIE_DASHBOARD_PORT="9999", VIGIE_HOST="127.0.0.9")["services"]["dashboard"]["ports"]
+    assert [(port["host_ip"], port["published"], port["target"]) for port in moved] == [("127.0.0.9", "9999", 8501)]
+
+
+def test_every_setting_is_told_to_our_processes_or_is_not_for_them(services):
+    told = services["ingest"]["environment"]
+    assert set(told) - set(DEFAULTS) == set()
+    untold = set(DEFAULTS) - set(told) - OF_MAKE_UP - OF_IMAGES - IN_CONFIG
+    others = {key for key in untold if not key.endswith("_PORT") and not key.startswith(("VIGIE_LIGHT_", "IMAGE_"))}
+    assert others == set()
+
+
+def test_all_our_processes_are_told_the_same(services):
+    ours = ("topics", "tables", "ingest", "spark", "dashboard", "auditor", "exporter", "simulator")
+    told = [services[name]["environment"] for name in ours]
+    assert all(one == told[0] for one in told)
+
+
+def test_a_setting_has_envs_value_and_the_environment_wins(compose):
+    told = compose(VIGIE_RATE="77")["services"]["ingest"]["environment"]
+    addresses = {key for key, value in told.items() if value != DEFAULTS[key]} - {"VIGIE_RATE"}
+    assert told["VIGIE_RATE"] == "77"
+    assert {key for key in addresses if not re.search(r"_(HOST|HOSTS|URL|URI|BOOTSTRAP|ENDPOINT|STATE)$", key)} == set()
+
+
+def test_images_config_is_what_make_up_would_write():
+    there = {file.name: file.read_text() for file in images.FOLDER.iterdir()}
+    assert there == images.written(), "write it anew: .venv/bin/python -m engines.images"
+
+
+def test_prometheus_has_the_jobs_of_make_up_and_each_target_is_a_container_with_its_port(services):
+    wanted = settings.read(Config, environ({}, running=False))
+    of_processes = {job["job_name"]: ports(job) for job in yaml.safe_load(scrape.configuration(wanted))["scrape_configs"]}
+    config = yaml.safe_load((images.FOLDER / "prometheus.yml").read_text())
+    of_containers = {job["job_name"]: ports(job) for job in config["scrape_configs"]}
+    assert of_containers == of_processes | {"mongodb": [9216]}
+    hosts = {target.partition(":")[0] for job in config["scrape_configs"] for target in targets(job)}
+    assert hosts - set(services) == set()
+
+
+def targets(job: Yaml) -> list[str]:
+    found = [target for one in job.get("static_configs", []) for target in one["targets"]]
+    return found + [f"{name}:{one['port']}" for one in job.get("dns_sd_configs", []) for name in one["names"]]
+
+
+def ports(job: Yaml) -> list[int]:
+    return [int(target.rpartition(":")[2]) for target in targets(job)]
+
+
+def test_prometheus_and_the_alertmanager_have_the_rules_and_the_words_of_make_up(services):
+    wanted, state = settings.read(Config, environ({}, running=False)), State(images.STATE.root)
+    for name, words in (
+        ("prometheus", watchers.prometheus(wanted, state)),
+        ("alertmanager", watchers.alertmanager(wanted, state)),
+    ):
+        there = services[name]["command"]
+        assert [word.partition("=")[0] for word in there] == [word.partition("=")[0] for word in words[3:]]
+        assert there[2] == words[3:][2]  # the retention; that there is no cluster
+    rules = [mount["source"] for mount in services["prometheus"]["volumes"] if mount["target"] == "/etc/prometheus/rules"]
+    assert rules == [str(scrape.RULES.parent)]
