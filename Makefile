@@ -1,6 +1,6 @@
 # One front door: every verb is one line of `make help`. A setting of .env is given as `make up VIGIE_RATE=100`.
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs journey test check audit tools environment there
+.PHONY: help up down status logs journey test check audit images test-compose secrets tools environment there
 
 PYTHON := .venv/bin/python
 BROKERS ?=
@@ -11,7 +11,7 @@ SIDE_BY_SIDE := -n 2 --no-loadscope-reorder
 SHAPE := $(if $(BROKERS),VIGIE_BROKERS=$(BROKERS))
 
 help: ## these lines
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s%s\n", $$1, $$2 }' Makefile
 
 up: tools ## everything runs and users are in both stores (BROKERS=1: the light shape, for 8 GB)
 	@$(SHAPE) $(PYTHON) -m engines up
@@ -45,6 +45,15 @@ test: tools ## check, then every test on the real engines, beside a running syst
 	.venv/bin/lint-imports
 	$(PYTHON) -m engines.fetch
 	.venv/bin/pytest $(SIDE_BY_SIDE)
+
+images: tools ## the images of docker-compose.offline.yml, from package registries alone (as root: debootstrap)
+	@images/offline.sh
+
+test-compose: images ## docker compose up for real, with these images: kills, down and up, audit
+	TEST_COMPOSE=1 .venv/bin/pytest -s -x tests/test_compose
+
+secrets: ## the passwords that docker compose up has made
+	@docker compose exec auditor python3 -m services.secrets --show
 
 tools:
 	@engines/bootstrap.sh engines

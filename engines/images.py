@@ -1,13 +1,16 @@
 """
 The configuration of containers, from the same settings and templates as that of `make up`: `python -m engines.images`.
 
-It writes images/config/, which docker-compose.yml mounts as /etc/vigie. A container has the name of the program that it
+It writes images/config/, which docker-compose.yml mounts as /etc/vigie. With `--offline FOLDER` it lays there, besides,
+what docker-compose.offline.yml builds the engines' image from: those that engines.fetch has fetched or built. A container has the name of the program that it
 runs, so each address is that name with the port of `.env`. The engines' Java is the one of their image, and started as
 `make up` starts it: what differs is where the jars are.
 """
 
 import argparse
 import json
+import os
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from engines import brokers, builds, collector, config, jvm, ring, scrape
+from engines import brokers, builds, collector, config, fetch, jvm, ring, scrape, tools
 from engines.config import Config
 from engines.state import State
 from observability import settings
@@ -27,6 +30,13 @@ RULES = "/etc/prometheus/rules/*.yml"
 KAFKA_JARS, CASSANDRA_JARS, AGENT = Path("/opt/kafka/libs"), Path("/opt/cassandra/lib"), Path("/opt/vigie")
 ANYWHERE = "0.0.0.0"  # noqa: S104 a container's own network; compose publishes on loopback
 MONGODB = ("mongodb", 9216)  # what only containers run: the exporter of a real mongod, and its own port
+
+# The engines' image: what of the cache goes where.
+OFFLINE = {
+    "kafka": "opt/kafka/libs",
+    "cassandra": "opt/cassandra/lib",
+    **dict.fromkeys(("documents", "prometheus", "alertmanager", "jaeger", "toxiproxy"), "usr/local/bin"),
+}
 
 Yaml = dict[str, Any]
 
@@ -115,11 +125,37 @@ def written() -> dict[str, str]:
     return dict(files(of_containers({}))) | agents
 
 
+def lay(folder: Path) -> None:
+    """
+    Lay what the engines' image is built from into `folder`, which is made anew; what the cache lacks is built first.
+
+    Raises:
+        CannotFetch: it could not be.
+    """
+    java = tools.java(os.environ)
+    for build in fetch.missing(builds.BUILDS):
+        fetch.fetch_one(build, java.home if java else "")
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, place in OFFLINE.items():
+        shutil.copytree(builds.named(name), folder / "root" / place, dirs_exist_ok=True)
+    (folder / "root" / AGENT.relative_to("/")).mkdir()
+    shutil.copy(builds.named("kafka") / jvm.AGENT, folder / "root" / AGENT.relative_to("/"))
+    shutil.copy(FOLDER.parent / "offline.Dockerfile", folder / "Dockerfile")
+
+
 def main() -> int:
-    argparse.ArgumentParser(prog="python -m engines.images", description=__doc__).parse_args()
+    parser = argparse.ArgumentParser(prog="python -m engines.images", description=__doc__)
+    parser.add_argument("--offline", type=Path, metavar="FOLDER", help="lay there what the engines' image is made of")
+    asked = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, text in written().items():
         (FOLDER / name).write_text(text)
+    try:
+        if asked.offline:
+            lay(asked.offline)
+    except fetch.CannotFetch as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     return 0
 
 

@@ -308,7 +308,7 @@ def of_total(
 
 
 def of_seed(wanted: Settings, start: Fetched, topic: OnTopic, letters: OnTopic, users: Mapping[str, User]) -> Finding:
-    if wanted.source_url != f"http://{wanted.host}:{wanted.simulator_port}/api/":
+    if not wanted.source_url.endswith(f":{wanted.simulator_port}/api/"):
         return Finding("seed", "the source is not the simulator: who must exist is not known here")
     if wanted.users_days:
         return Finding("seed", "users are removed after VIGIE_USERS_RETENTION_DAYS: who must exist is not known here")

@@ -46,7 +46,6 @@ class Settings(hops.Settings):
     minutes_days: int = field(metadata={"key": "VIGIE_MINUTES_RETENTION_DAYS"})
     users_days: int = field(metadata={"key": "VIGIE_USERS_RETENTION_DAYS"})
     simulator_port: int
-    host: str
 
     @property
     def days_compared(self) -> int:

@@ -57,7 +57,9 @@ def test_ready_is_the_same_port_as_in_make_up(services):
 
 def test_what_is_published_has_the_port_that_env_gives_it_and_loopback_alone(services):
     published = {
-        (port["host_ip"], port["published"], str(port["target"])) for one in services.values() for port in one.get("ports", [])
+        (port["host_ip"], port["published"], str(port["target"]))
+        for one in services.values()
+        for port in one.get("ports", [])
     }
     pages = ("DASHBOARD", "SPARK_UI", "PROMETHEUS", "ALERTMANAGER", "JAEGER", "GRAFANA", "TOXIPROXY")
     ports = [DEFAULTS[f"VIGIE_{name}_PORT"] for name in pages]
@@ -97,7 +99,9 @@ def test_images_config_is_what_make_up_would_write():
 
 def test_prometheus_has_the_jobs_of_make_up_and_each_target_is_a_container_with_its_port(services):
     wanted = settings.read(Config, environ({}, running=False))
-    of_processes = {job["job_name"]: ports(job) for job in yaml.safe_load(scrape.configuration(wanted))["scrape_configs"]}
+    of_processes = {
+        job["job_name"]: ports(job) for job in yaml.safe_load(scrape.configuration(wanted))["scrape_configs"]
+    }
     config = yaml.safe_load((images.FOLDER / "prometheus.yml").read_text())
     of_containers = {job["job_name"]: ports(job) for job in config["scrape_configs"]}
     assert of_containers == of_processes | {"mongodb": [9216]}
@@ -123,5 +127,7 @@ def test_prometheus_and_the_alertmanager_have_the_rules_and_the_words_of_make_up
         there = services[name]["command"]
         assert [word.partition("=")[0] for word in there] == [word.partition("=")[0] for word in words[3:]]
         assert there[2] == words[3:][2]  # the retention; that there is no cluster
-    rules = [mount["source"] for mount in services["prometheus"]["volumes"] if mount["target"] == "/etc/prometheus/rules"]
+    rules = [
+        mount["source"] for mount in services["prometheus"]["volumes"] if mount["target"] == "/etc/prometheus/rules"
+    ]
     assert rules == [str(scrape.RULES.parent)]

@@ -1,0 +1,173 @@
+"""
+`docker compose up` for real, with the images of docker-compose.offline.yml: `make test-compose`.
+
+It needs a Docker engine, 8 GB and ten minutes, and runs beside another system: its project and ports are its own. A
+process is killed from within its container, because Docker does not start again what `docker kill` has ended.
+"""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from observability.settings import ROOT
+from tests.test_compose.conftest import program
+
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.skipif("TEST_COMPOSE" not in os.environ, reason="only by make test-compose: it needs a Docker engine"),
+]
+
+FILES = ("docker-compose.yml", "docker-compose.offline.yml")
+PORTS = {"DASHBOARD": 28501, "SPARK_UI": 24040, "PROMETHEUS": 29090, "ALERTMANAGER": 29393, "JAEGER": 26686}
+JOBS = {"secrets", "grants", "replica-set", "topics", "tables"}
+FIRST_USER_S, READY_S, KILLED_S = 120, 240, 120
+
+Yaml = dict[str, Any]
+
+
+class System:
+    """One project of Docker Compose."""
+
+    def __init__(self) -> None:
+        moved = {f"VIGIE_{name}_PORT": str(port) for name, port in PORTS.items()}
+        self.env = {**os.environ, **moved, "VIGIE_RATE": "100"}
+
+    def compose(self, *words: str, timeout: float = 300, check: bool = True) -> str:
+        options = [f"--file={file}" for file in FILES]
+        done = subprocess.run(
+            [*program(), *options, "--project-name=vigie-test", *words],
+            cwd=ROOT, env=self.env, capture_output=True, text=True, timeout=timeout, check=False,
+        )  # fmt: skip
+        assert not check or done.returncode == 0, f"{words}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
+        return done.stdout
+
+    def ask(self, service: str, *words: str, timeout: float = 120, check: bool = True) -> str:
+        return self.compose("exec", "-T", service, *words, timeout=timeout, check=check)
+
+    def containers(self) -> dict[str, Yaml]:
+        lines = self.compose("ps", "--all", "--format=json").splitlines()
+        return {one["Service"]: one for one in map(json.loads, lines)}
+
+    def hops(self) -> dict[str, float]:
+        said = self.ask("auditor", "python3", "-m", "services.hops", "--json", check=False)
+        return {key: value or 0 for key, value in json.loads(said or "{}").items()}
+
+    def up(self) -> None:
+        self.compose("up", "--detach", "--no-build", "--quiet-pull")
+
+    def started(self, service: str) -> str:
+        found = self.compose("ps", "--format=json", "--all", service).strip()
+        return docker("inspect", "--format={{.State.StartedAt}}", json.loads(found)["ID"])
+
+
+def docker(*words: str) -> str:
+    return subprocess.run(["docker", *words], capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+
+
+def until(so: Any, within_s: float, what: str) -> float:
+    """Ask until it is so; how long it took."""
+    began = time.monotonic()
+    while not so():
+        assert time.monotonic() - began < within_s, f"{what}: not within {within_s} s"
+        time.sleep(0.5)
+    return time.monotonic() - began
+
+
+def ready(system: System) -> bool:
+    now = system.containers()
+    return all(one["Health"] == "healthy" for name, one in now.items() if name not in JOBS)
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[System]:
+    """The system, up; its containers and volumes are gone afterwards."""
+    one = System()
+    one.compose("down", "--volumes", "--remove-orphans")
+    try:
+        yield one
+    finally:
+        one.compose("logs", "--no-color", "--tail=40", check=False)
+        one.compose("down", "--volumes", "--remove-orphans")
+        assert docker("ps", "--all", "--quiet", "--filter=label=com.docker.compose.project=vigie-test") == ""
+
+
+def test_from_up_to_users_in_both_stores_it_takes_less_than_two_minutes(system: System):
+    began = time.monotonic()
+    system.up()
+    created = time.monotonic() - began
+    until(lambda: min(system.hops().get(name, 0) for name in ("stored", "summed")) > 0, FIRST_USER_S * 2, "users")
+    took = time.monotonic() - began
+    print(f"\nup returned after {created:.0f} s, users in both stores after {took:.0f} s")
+    assert took < FIRST_USER_S
+
+
+def test_everything_becomes_ready_and_prometheus_finds_every_process(system: System):
+    until(lambda: ready(system), READY_S, "every container healthy")
+
+    def down() -> list[str]:
+        address = f"http://127.0.0.1:{PORTS['PROMETHEUS']}/api/v1/targets"
+        found = requests.get(address, timeout=5).json()["data"]["activeTargets"]
+        return [one["labels"]["job"] for one in found if one["health"] != "up"] or ([] if found else ["all"])
+
+    until(lambda: not down(), 60, "targets up")
+
+
+def test_only_loopback_is_published_and_the_pages_answer_there(system: System):
+    bound = {
+        port["URL"] for one in system.containers().values() for port in one["Publishers"] or [] if port["PublishedPort"]
+    }
+    assert bound == {"127.0.0.1"}
+    assert requests.get(f"http://127.0.0.1:{PORTS['DASHBOARD']}/_stcore/health", timeout=5).text == "ok"
+
+
+def test_no_process_is_root_and_none_can_write_beside_its_volumes(system: System):
+    for name in sorted(set(system.containers()) - JOBS):
+        said = system.ask(name, "bash", "-c", "id -u; touch /touched 2>&1; grep CapEff /proc/self/status", check=False)
+        user, touched, rights = said.strip().splitlines()
+        assert int(user) > 0, name
+        assert "Read-only file system" in touched, name
+        assert int(rights.split()[1], 16) == 0, name
+
+
+def test_memory_stays_below_its_limits(system: System):
+    names = {one["ID"][:12]: name for name, one in system.containers().items()}
+    lines = docker("stats", "--no-stream", "--format={{.ID}} {{.MemUsage}} {{.MemPerc}}").splitlines()
+    mine = {names[line.split()[0]]: line.split(maxsplit=1)[1] for line in lines if line.split()[0] in names}
+    print("\n" + "\n".join(f"{name:<14} {said}" for name, said in sorted(mine.items())))
+    assert {name for name, said in mine.items() if float(said.split()[-1].rstrip("%")) > 95} == set()
+
+
+def test_each_process_may_be_killed_and_nothing_is_lost(system: System):
+    rows = []
+    for name in sorted(set(system.containers()) - JOBS):
+        before, hops = system.started(name), system.hops()
+        system.ask(name, "bash", "-c", "kill -9 -1", check=False)
+        until(lambda name=name, before=before: system.started(name) != before, KILLED_S, f"{name} started again")
+        back = until(lambda: ready(system), KILLED_S, f"{name} healthy again")
+        flowing = until(
+            lambda hops=hops: all(system.hops().get(hop, 0) > hops.get(hop, 0) for hop in ("stored", "summed")),
+            KILLED_S, f"users after {name} was killed",
+        )  # fmt: skip
+        rows.append(f"{name:<14} ready after {back:5.1f} s, users after {flowing:5.1f} s more")
+    print("\n" + "\n".join(rows))
+    print(audited(system))
+
+
+def test_after_down_and_up_it_goes_on_where_it_was(system: System):
+    before = system.hops()
+    system.compose("down")
+    system.up()
+    until(lambda: system.hops().get("stored", 0) > before["stored"], READY_S, "more users")
+    until(lambda: system.hops().get("summed", 0) > before["summed"], READY_S, "more users")
+    print(audited(system))
+
+
+def audited(system: System) -> str:
+    """The audit compares every hop, as sets of users; it fails when one differs."""
+    return system.ask("auditor", "python3", "-m", "services.audit", timeout=300)
