@@ -2,9 +2,10 @@
 The configuration of containers, from the same settings and templates as that of `make up`: `python -m engines.images`.
 
 It writes images/config/, which docker-compose.yml mounts as /etc/vigie. With `--offline FOLDER` it lays there, besides,
-what docker-compose.offline.yml builds the engines' image from: those that engines.fetch has fetched or built. A container has the name of the program that it
-runs, so each address is that name with the port of `.env`. The engines' Java is the one of their image, and started as
-`make up` starts it: what differs is where the jars are.
+what docker-compose.offline.yml builds the engines' image from: those that engines.fetch has fetched or built.
+
+A container has the name of the program that it runs, so each address is that name with the port of `.env`. The engines'
+Java is the one of their image, and started as `make up` starts it: what differs is where the jars are.
 """
 
 import argparse
