@@ -5,7 +5,8 @@ ARG DEBIAN=debian:bookworm-slim
 FROM ${DEBIAN} AS python
 RUN apt-get update && apt-get install -y --no-install-recommends python3 ca-certificates \
     && rm -rf /var/lib/apt/lists/* /usr/share/doc /var/cache/apt \
-    && useradd --uid 10001 --create-home vigie && install -d -o vigie /state
+    && useradd --uid 10001 --create-home vigie && install -d -o vigie /state \
+    && install -d -o vigie -g vigie -m 750 /secrets
 ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 
 FROM python AS build

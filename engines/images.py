@@ -19,14 +19,15 @@ from typing import Any
 
 import yaml
 
-from engines import brokers, builds, collector, config, fetch, jvm, ring, scrape, tools
+from engines import brokers, builds, collector, config, doors, fetch, jvm, ring, scrape, tools
 from engines.config import Config
 from engines.state import State
-from observability import settings
+from observability import access, settings
 
 FOLDER = settings.ROOT / "images" / "config"
 STATE = State(Path("/state"))  # of each container, a volume
-MOUNTED = Path("/etc/vigie")
+MOUNTED, SECRETS = Path("/etc/vigie"), Path("/secrets")
+SECURITIES = (access.SASL_PLAINTEXT, access.SASL_SSL)
 RULES = "/etc/prometheus/rules/*.yml"
 KAFKA_JARS, CASSANDRA_JARS, AGENT = Path("/opt/kafka/libs"), Path("/opt/cassandra/lib"), Path("/opt/vigie")
 ANYWHERE = "0.0.0.0"  # noqa: S104 a container's own network; compose publishes on loopback
@@ -50,11 +51,13 @@ def of_containers(env: Mapping[str, str]) -> Config:
 def files(wanted: Config) -> Iterator[tuple[str, str]]:
     """The name and the text of each file."""
     for node in range(1, wanted.brokers + 1):
-        yield f"kafka-{node}.properties", brokers.properties(wanted, STATE, node, "kafka-{}")
+        for security in SECURITIES:
+            yield f"kafka-{node}.{security}.properties", broker(wanted, node, security)
         yield f"kafka-{node}.args", lines(kafka(wanted, node))
     light = of_containers({"VIGIE_BROKERS": "1"})
-    yield "kafka-light.properties", brokers.properties(light, STATE, 1, "kafka-{}")
-    yield "cassandra.yaml", ring.yaml(at("cassandra"), STATE)
+    for security in SECURITIES:
+        yield f"kafka-light.{security}.properties", broker(light, 1, security)
+    yield "cassandra.yaml", ring.yaml(at("cassandra"), STATE) + doors.cassandra()
     yield "logback.xml", ring.LOGBACK
     yield "cassandra.args", lines(cassandra(wanted))
     yield "jaeger.yml", collector.configuration(wanted, STATE)
@@ -67,6 +70,13 @@ def files(wanted: Config) -> Iterator[tuple[str, str]]:
 def at(name: str) -> Config:
     """The settings with this container's name as the host."""
     return settings.read(Config, config.environ({"VIGIE_HOST": name}, running=False))
+
+
+def broker(wanted: Config, node: int, security: str) -> str:
+    """The server.properties of a broker that asks who is there."""
+    port, controller_port = wanted.kafka_port + node - 1, wanted.kafka_controller_port + node - 1
+    door = doors.kafka(security, SECRETS, f"kafka-{node}", port, controller_port)
+    return brokers.properties(wanted, STATE, node, "kafka-{}") + "\n" + door
 
 
 def kafka(wanted: Config, node: int) -> tuple[str, ...]:

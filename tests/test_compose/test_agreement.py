@@ -21,7 +21,8 @@ NAMED_OTHERWISE = {programs.DOCUMENTS: "mongo"}
 # Of .env, what containers need not be told: only `make up` reads it, or images/ has it already.
 OF_MAKE_UP = {"VIGIE_NEEDED_MEMORY_MB", "VIGIE_NEEDED_DISK_MB", "VIGIE_UP_TIMEOUT_S", "VIGIE_WATCH", "UV_VERSION"}
 OF_IMAGES = {"VIGIE_KAFKA_HEAP_MB", "VIGIE_CASSANDRA_HEAP_MB", "VIGIE_PROMETHEUS_RETENTION_DAYS", "VIGIE_SPARK_JARS"}
-IN_CONFIG = {"VIGIE_TRACE_RETENTION_HOURS", "VIGIE_ALERT_WEBHOOK"}
+WHO_WE_ARE = re.compile(r"VIGIE_(KAFKA|CASSANDRA|MONGO)_(USER|PASSWORD_FILE)")
+IN_CONFIG = {"KAFKA_SECURITY", "VIGIE_TRACE_RETENTION_HOURS", "VIGIE_ALERT_WEBHOOK"}
 
 Yaml = dict[str, Any]
 
@@ -72,16 +73,19 @@ def test_a_published_port_moves_with_its_setting_and_the_host_cannot_be_left_out
 
 
 def test_every_setting_is_told_to_our_processes_or_is_not_for_them(services):
-    told = services["ingest"]["environment"]
+    told = services["spark"]["environment"]
     assert set(told) - set(DEFAULTS) == set()
     untold = set(DEFAULTS) - set(told) - OF_MAKE_UP - OF_IMAGES - IN_CONFIG
     others = {key for key in untold if not key.endswith("_PORT") and not key.startswith(("VIGIE_LIGHT_", "IMAGE_"))}
     assert others == set()
 
 
-def test_all_our_processes_are_told_the_same(services):
+def test_all_our_processes_are_told_the_same_but_for_who_they_are(services):
     ours = ("topics", "tables", "ingest", "spark", "dashboard", "auditor", "exporter", "simulator")
-    told = [services[name]["environment"] for name in ours]
+    told = [
+        {key: value for key, value in services[name]["environment"].items() if not WHO_WE_ARE.fullmatch(key)}
+        for name in ours
+    ]
     assert all(one == told[0] for one in told)
 
 
@@ -89,7 +93,11 @@ def test_a_setting_has_envs_value_and_the_environment_wins(compose):
     told = compose(VIGIE_RATE="77")["services"]["ingest"]["environment"]
     addresses = {key for key, value in told.items() if value != DEFAULTS[key]} - {"VIGIE_RATE"}
     assert told["VIGIE_RATE"] == "77"
-    assert {key for key in addresses if not re.search(r"_(HOST|HOSTS|URL|URI|BOOTSTRAP|ENDPOINT|STATE)$", key)} == set()
+    assert {
+        key
+        for key in addresses
+        if not re.search(r"_(HOST|HOSTS|URL|URI|BOOTSTRAP|ENDPOINT|STATE|DIR|SECURITY|USER|FILE)$", key)
+    } == set()
 
 
 def test_images_config_is_what_make_up_would_write():

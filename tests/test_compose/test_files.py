@@ -12,7 +12,7 @@ from observability.settings import ROOT
 PROFILES = ("simulator", "drills", "cluster")
 LIGHT = ("docker-compose.yml", "docker-compose.light.yml")
 OFFLINE = ("docker-compose.yml", "docker-compose.offline.yml")
-JOBS = {"replica-set", "topics", "tables"}
+JOBS = {"secrets", "replica-set", "topics", "grants", "tables"}
 MB = 2**20
 
 Yaml = dict[str, Any]
