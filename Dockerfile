@@ -1,5 +1,6 @@
 # Our images: `services` (ingestion, simulator, auditor, exporter, jobs), `pages` (Streamlit), `lanes` (Spark).
 # Dependencies first, as uv.lock says; a changed line of code makes only the last two layers anew.
+# What no program of ours reads of a library is left out: tests, headers, pyarrow's clients of Flight and S3.
 ARG DEBIAN=debian:bookworm-slim
 
 FROM ${DEBIAN} AS python
@@ -37,7 +38,9 @@ USER vigie
 WORKDIR /app
 
 FROM build AS build-pages
-RUN /opt/uv/bin/uv sync --frozen --no-default-groups --group pages --no-install-project
+RUN /opt/uv/bin/uv sync --frozen --no-default-groups --group pages --no-install-project \
+    && cd /opt/venv/lib/python3*/site-packages && rm -rf pyarrow/tests pyarrow/include pyarrow/src pyarrow/*flight* \
+    pyarrow/libarrow_s3* pyarrow/_s3fs* pandas/tests numpy/*/tests pydeck/nbextension
 
 FROM python AS pages
 COPY --from=build-pages /opt/venv /opt/venv
@@ -49,7 +52,9 @@ FROM build AS build-lanes
 COPY engines/spark/pom.xml /build/
 RUN mvn -B -q -f /build/pom.xml org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
     -DoutputDirectory=/opt/jars
-RUN /opt/uv/bin/uv sync --frozen --no-default-groups --group lanes --no-install-project
+RUN /opt/uv/bin/uv sync --frozen --no-default-groups --group lanes --no-install-project \
+    && cd /opt/venv/lib/python3*/site-packages && rm -rf pyarrow/tests pyarrow/include pyarrow/src pyarrow/*flight* \
+    pyarrow/libarrow_s3* pyarrow/_s3fs* pandas/tests numpy/*/tests pydeck/nbextension
 
 FROM python AS lanes
 RUN apt-get update && apt-get install -y --no-install-recommends openjdk-17-jre-headless \
