@@ -154,6 +154,7 @@ DOOR = Row(
             ask(rate(names.USERS_FETCHED), "fetched"),
             ask(rate(names.USERS_KNOWN), "known already"),
             ask(rate(names.USERS_REJECTED), "set aside"),
+            ask(rate(names.SOURCE_REPEATS), "pages repeated"),
         ),
         stacked(
             "Set aside, by reason",

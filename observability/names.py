@@ -82,6 +82,9 @@ SOURCE_PAUSED = Metric(
 SOURCE_LAST_PAGE = Metric(
     "vigie_source_last_page_timestamp_seconds", GAUGE, "when the last page was kept; 0 before the first"
 )
+SOURCE_REPEATS = Metric(
+    "vigie_source_repeats_total", COUNTER, "pages that brought none but known users, and were asked for again"
+)
 SOURCE_DONE = Metric("vigie_source_done", GAUGE, "1 when every page that VIGIE_PAGES asked for is kept")
 USERS_FETCHED = Metric("vigie_users_fetched_total", COUNTER, "users that the source sent")
 USERS_KNOWN = Metric("vigie_users_known_total", COUNTER, "of them known already, dropped at the door")

@@ -81,6 +81,7 @@ class Fetcher:
         self.paused = metrics.gauge(names.SOURCE_PAUSED).labels("outbox_full")
         self.last_page, self.done = metrics.gauge(names.SOURCE_LAST_PAGE), metrics.gauge(names.SOURCE_DONE)
         self.last_page.set(max((at for at, _ in outbox.calls(since=0)), default=0))
+        self.repeated = metrics.counter(names.SOURCE_REPEATS)
         self.rejections = {kind: metrics.counter(names.REJECTIONS).labels(kind) for kind in records.KINDS}
 
     def run(self) -> None:
@@ -124,6 +125,7 @@ class Fetcher:
         users, rejected = records.sort(found, source, datetime.now(UTC), self.wanted.max_record_bytes)
         if not rejected and self.repeats < REPEATS and self.outbox.only_known(users):
             self.repeats += 1
+            self.repeated.inc()
             page.set_attribute("vigie.known", len(users))
             log.warning("a page of known users: asking again", page=cursor.page, time=self.repeats)
             return False

@@ -1,0 +1,113 @@
+"""
+The experiments: Chaos Toolkit's JSON, in `chaos/experiments/`, each with what `make drill` adds to it.
+
+A file says what is broken (`method`), and in its extension `vigie` which alert belongs to it. What is the same for all
+is added when it is read: the steady state before and after, the wait for the promise at the end, and the rollback.
+"""
+
+import copy
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from chaoslib.exceptions import ChaosException
+from chaoslib.experiment import ensure_experiment_is_valid
+
+from chaos.target import KEY
+from chaos.verdict import Bounds
+
+FOLDER = Path(__file__).resolve().parent / "experiments"
+
+Json = dict[str, Any]
+
+
+class WrongExperiment(Exception):
+    """An experiment's file is not one, or there is none of that name; the text says why."""
+
+
+@dataclass(frozen=True)
+class Drill:
+    """One experiment, ready to run."""
+
+    name: str
+    number: int
+    bounds: Bounds
+    experiment: Json
+
+    @property
+    def title(self) -> str:
+        return str(self.experiment["title"])
+
+    @property
+    def method(self) -> list[Json]:
+        """What is broken, without what was added."""
+        return [activity for activity in self.experiment["method"] if activity["type"] == "action"]
+
+
+def python(kind: str, name: str, module: str, func: str, **arguments: Any) -> Json:
+    """One activity, as Chaos Toolkit writes it."""
+    provider = {"type": "python", "module": module, "func": func, "arguments": arguments}
+    return {"type": kind, "name": name, "provider": provider}
+
+
+def probe(name: str, func: str) -> Json:
+    return python("probe", name, "chaos.probes", func) | {"tolerance": "ok"}
+
+
+STEADY: Json = {
+    "title": "everything runs, the promise holds, and every user is where they must be, once",
+    "probes": [
+        probe("everything runs", "everything_runs"),
+        probe("the promise holds", "promise_held"),
+        probe("users agree", "users_agree"),
+    ],
+}
+AGAIN = python("probe", "the promise holds again", "chaos.probes", "promise_again")
+RESTORE = python("action", "everything as it was", "chaos.faults", "restore")
+
+
+def read(file: Path) -> Drill:
+    """
+    Read one experiment and complete it.
+
+    Raises:
+        WrongExperiment: it is no experiment, or its extension is not ours.
+    """
+    try:
+        written = json.loads(file.read_text())
+        (own,) = [one for one in written["extensions"] if one["name"] == KEY]
+        bounds = msgspec.convert({k: v for k, v in own.items() if k not in ("name", "number")}, Bounds)
+        return made(file.stem, own.get("number", 0), bounds, written)
+    except (OSError, ValueError, KeyError, TypeError, msgspec.ValidationError, ChaosException) as error:
+        raise WrongExperiment(f"{file}: {type(error).__name__}: {error}") from error
+
+
+def made(name: str, number: int, bounds: Bounds, written: Json) -> Drill:
+    """Complete an experiment, and let Chaos Toolkit look at it."""
+    whole = copy.deepcopy(written) | {"configuration": written.get("configuration", {}) | {KEY: ""}}
+    whole.setdefault("steady-state-hypothesis", copy.deepcopy(STEADY))
+    whole["method"] = [*whole["method"], copy.deepcopy(AGAIN)]
+    whole["rollbacks"] = [*whole.get("rollbacks", []), copy.deepcopy(RESTORE)]
+    ensure_experiment_is_valid(whole)
+    return Drill(name, number, bounds, whole)
+
+
+def everything(folder: Path = FOLDER) -> Iterator[Drill]:
+    """Every drill, by its number."""
+    yield from sorted((read(file) for file in folder.glob("*.json")), key=lambda drill: (drill.number, drill.name))
+
+
+def named(names: Sequence[str], folder: Path = FOLDER) -> list[Drill]:
+    """
+    The drills of these names, in that order.
+
+    Raises:
+        WrongExperiment: there is none of that name.
+    """
+    for name in names:
+        if not (folder / f"{name}.json").is_file():
+            raise WrongExperiment(f"{name}: no such drill; make drill lists them")
+    return [read(folder / f"{name}.json") for name in names]

@@ -1,0 +1,199 @@
+"""
+One drill: the steady state, the fault, the wait, the comparison, the verdict; and the rollback, whatever happens.
+
+    NotStarted      nothing was broken: the steady state does not hold, or an alert that is waited for fires already
+"""
+
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from chaoslib.exit import exit_gracefully
+from chaoslib.experiment import run_experiment
+from chaoslib.run import RunEventHandler
+
+from chaos import probes, verdict, watch
+from chaos.catalogue import Drill
+from chaos.target import KEY, Target
+from chaos.verdict import Bounds, Verdict, Window
+from chaos.watch import Note, Places, Watch
+
+Say = Callable[[str], None]
+
+QUIET_S = 630  # some alerts look ten minutes back: one of an earlier drill may take so long to be silent
+INTERRUPTED = 20  # the exit code by which Chaos Toolkit rolls back
+ORDERS = ("start", "thaw", "up")
+CLEAR_S = 60  # for the alert to be silent again; what takes longer is told as not cleared
+RECENT_S = 60  # what was compared so lately, after an earlier drill, need not be compared again
+FREE_BYTES = 1_000_000_000
+FULL = 0.9  # of the outbox's bound
+ALWAYS = {"runtime": {"rollbacks": {"strategy": "always"}}}
+
+
+class NotStarted(Exception):
+    """Nothing was broken; the text says why not."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one drill leaves: Chaos Toolkit's journal, our verdict (None: it was interrupted), and what was noted."""
+
+    drill: Drill
+    journal: dict[str, Any]
+    window: Window
+    verdict: Verdict | None
+    notes: Sequence[Note]
+    stopped: str = ""  # by whom, if it did not come to its end
+
+
+class Guard:
+    """Stops a drill by itself when going on would harm: the disk runs full, or the outbox does."""
+
+    def __init__(self, outbox_max_bytes: int) -> None:
+        self.outbox_max_bytes, self.tripped, self.armed = outbox_max_bytes, "", False
+
+    def __call__(self, note: Note) -> None:
+        if not self.armed or self.tripped:
+            return
+        if note.source == watch.DISK and note.values.get("free", FREE_BYTES) < FREE_BYTES:
+            self.tripped = f"only {note.values['free'] / 1e6:,.0f} MB are free on the disk"
+        if note.source == watch.OUTBOX and note.values.get("bytes", 0) > FULL * self.outbox_max_bytes:
+            self.tripped = f"the outbox has {note.values['bytes'] / 1e6:,.0f} MB of {self.outbox_max_bytes / 1e6:,.0f}"
+        if self.tripped:
+            exit_gracefully()  # as a signal to the main thread, which then rolls back
+
+
+class Progress(RunEventHandler):  # type: ignore[misc]
+    """Says what is done, arms the guard while the fault lasts, and lets no second Ctrl-C end a rollback."""
+
+    def __init__(self, guard: Guard, target: Target, say: Say) -> None:
+        self.guard, self.target, self.say = guard, target, say
+
+    def started(self, experiment: Any, journal: Any) -> None:  # noqa: ARG002 its own signature
+        """Chaos Toolkit's own way to be told TERM is taken for a failed action, and the drill would go on."""
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(INTERRUPTED))
+
+    def start_method(self, experiment: Any) -> None:  # noqa: ARG002
+        self.target.broken = self.guard.armed = True
+
+    def method_completed(self, experiment: Any, state: Any = None) -> None:  # noqa: ARG002
+        self.guard.armed = False
+
+    def start_rollbacks(self, experiment: Any) -> None:  # noqa: ARG002
+        self.guard.armed = False
+        for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(sign, signal.SIG_IGN)
+
+    def activity_completed(self, activity: Any, run: Any) -> None:
+        said = run["output"] if run["status"] == "succeeded" else "FAILED " + " ".join(run.get("exception", []))
+        self.say(f"  {activity['name']}: {str(said).strip()}")
+
+
+def run(drill: Drill, target: Target, say: Say, asked: Mapping[str, watch.Asked] | None = None) -> Outcome:
+    """
+    Run one drill against a running system; the system is as it was before when this returns, also by an exception.
+
+    Raises:
+        NotStarted: nothing was broken.
+    """
+    logging.getLogger("chaostoolkit").setLevel(logging.ERROR + 10)
+    guard = Guard(target.settings.outbox_max_mb * 2**20)
+    places = Places(
+        target.settings, target.settings.prometheus, target.settings.alertmanager, target.settings.dashboard
+    )
+    target.patience_s = max(120.0, 2 * drill.bounds.recover_s)
+    recent = target.evidence[-1:]
+    target.evidence[:] = [one for one in recent if one.at > time.time() - RECENT_S]
+    target.broken = False
+    handlers = {sign: signal.getsignal(sign) for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    with Watch(asked or watch.sources(places), guard) as target.watch:
+        until_silent(drill.bounds, target)
+        try:
+            journal = run_experiment(
+                drill.experiment,
+                settings=ALWAYS,
+                experiment_vars=({KEY: target}, {}),
+                event_handlers=[Progress(guard, target, say)],
+            )
+        finally:
+            for sign, handler in handlers.items():
+                signal.signal(sign, handler)
+        before = journal["steady_states"]["before"]
+        if not journal["run"] and before and not before["steady_state_met"]:
+            raise NotStarted(unmet(before))
+        window = of(journal)
+        if journal["status"] != "interrupted":
+            if len(target.evidence) < 2:  # the steady state stopped at another probe
+                probes.users_agree(configuration={KEY: target})
+            clear(drill.bounds, target, window)
+        window = Window(window.began, window.ended, time.time())
+    notes = [note for note in target.watch.all() if note.at >= window.began - 30]
+    if journal["status"] == "interrupted":
+        return Outcome(drill, journal, window, None, notes, guard.tripped or "interrupted")
+    undone = failures(journal)
+    if len(target.evidence) < 2:
+        undone = [*undone, "users could not be compared: " + unmet(journal["steady_states"]["after"] or {"probes": []})]
+    first, last = target.evidence[0], target.evidence[-1]
+    found = verdict.judge(drill.bounds, window, first, last, notes, undone=undone)
+    return Outcome(drill, journal, window, found, notes)
+
+
+def until_silent(bounds: Bounds, target: Target) -> None:
+    """
+    Wait until no alert fires that the drill waits for.
+
+    Raises:
+        NotStarted: one still does after QUIET_S.
+    """
+
+    def firing() -> str:
+        said = target.watch.last(watch.ALERTS) if target.watch else None
+        if said is None or target.watch is None:
+            return "Prometheus does not say what fires"
+        if not (target.watch.last(watch.METRICS) or {}).get(watch.SETTLED):
+            return "Prometheus has not run for long enough to fire anything (vigie:watching:settled)"
+        return ", ".join(sorted(set(bounds.expect) & {*said["firing"], *said["pending"]}))
+
+    said = probes.patient(firing, QUIET_S)
+    if said != probes.OK:
+        raise NotStarted(f"before anything was broken: {said}")
+
+
+def unmet(state: dict[str, Any]) -> str:
+    """The probe of a steady state that was not ok, and what it said."""
+    bad = [one for one in state["probes"] if not one.get("tolerance_met")]
+    return "; ".join(f"{one['activity']['name']}: {one['output'] or one.get('exception')}" for one in bad)
+
+
+def of(journal: dict[str, Any]) -> Window:
+    """The fault begins with the method's first action and ends with its last: with the order, not when it is obeyed."""
+    actions = [one for one in journal["run"] if one["activity"]["type"] == "action"] or journal["rollbacks"]
+    ends = "start" if actions[-1]["activity"]["provider"]["func"] in ORDERS else "end"
+    began, ended = datetime.fromisoformat(actions[0]["start"]), datetime.fromisoformat(actions[-1][ends])
+    return Window(began.timestamp(), ended.timestamp(), time.time())
+
+
+def clear(bounds: Bounds, target: Target, window: Window) -> None:
+    """Wait for the alert to come, if it has not, and to be silent again; no longer than it may take."""
+
+    def open_() -> str:
+        said = verdict.alerts(bounds, Window(window.began, window.ended, time.time()), target.watch.all())  # type: ignore[union-attr]
+        if said.detect_s is None:
+            return "not seen" if time.time() < window.began + bounds.detect_s else ""
+        return "" if said.cleared_s is not None else "fires"
+
+    probes.patient(open_, CLEAR_S)
+
+
+def failures(journal: dict[str, Any]) -> list[str]:
+    """The steps that failed: a fault that could not be made or ended proves nothing."""
+    return [
+        f"{one['activity']['name']}: {' '.join(one.get('exception') or ['failed']).strip()}"
+        for one in [*journal["run"], *journal["rollbacks"]]
+        if one.get("status") != "succeeded" and one["activity"]["type"] == "action"
+    ]

@@ -1,0 +1,177 @@
+"""
+The actions of experiments: each makes one fault, or ends it, and returns a sentence that the journal keeps.
+
+    {"type": "python", "module": "chaos.faults", "func": "kill", "arguments": {"programs": ["kafka-2"]}}
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import psutil
+import requests
+from kafka import KafkaProducer
+
+from chaos import target
+from chaos.programs import PATIENCE_S, until
+from engines import brokers, leftovers, supervise, tools
+from engines.config import Config
+from observability import settings
+from services import topics
+from services.contract import USERS
+
+Configuration = Mapping[str, Any] | None
+UP_S = 300
+
+
+def hold(seconds: float) -> str:
+    """The fault lasts so long."""
+    time.sleep(seconds)
+    return f"held {seconds:g} s"
+
+
+def kill(programs: list[str], configuration: Configuration = None) -> str:
+    """`kill -9`, all at once; they stay away until they are started."""
+    return each(target.of(configuration).programs.kill, programs, "killed")
+
+
+def strike(programs: list[str], configuration: Configuration = None) -> str:
+    """`kill -9`, all at once; their keeper starts them again."""
+    return each(target.of(configuration).programs.strike, programs, "struck")
+
+
+def stop(programs: list[str], configuration: Configuration = None) -> str:
+    """Asked to end, all at once; they stay away until they are started."""
+    return each(target.of(configuration).programs.stop, programs, "stopped")
+
+
+def start(programs: list[str], configuration: Configuration = None) -> str:
+    return each(target.of(configuration).programs.start, programs, "started")
+
+
+def freeze(programs: list[str], configuration: Configuration = None) -> str:
+    return each(target.of(configuration).programs.freeze, programs, "frozen")
+
+
+def thaw(programs: list[str], configuration: Configuration = None) -> str:
+    return each(target.of(configuration).programs.thaw, programs, "thawed")
+
+
+def each(do: Any, programs: list[str], word: str) -> str:
+    """Do it to all of them at once."""
+    with ThreadPoolExecutor(len(programs)) as pool:
+        list(pool.map(do, programs))
+    return f"{word} {', '.join(programs)}"
+
+
+def source(faults: dict[str, Any], configuration: Configuration = None) -> str:
+    """The simulator does this from now on (services/simulator/faults.py lists what it can); `{}` is nothing."""
+    answer = requests.put(f"{target.of(configuration).settings.simulator}/faults", json=faults, timeout=5)
+    answer.raise_for_status()
+    return f"the source: {json.dumps(faults)[:200]}"
+
+
+def source_in_turn(faults: list[dict[str, Any]], seconds: float, configuration: Configuration = None) -> str:
+    """Each of these for so many seconds, one after the other; then none."""
+    for one in faults:
+        source(one, configuration)
+        time.sleep(seconds)
+    return source({}, configuration)
+
+
+def pages_again(times: int, seconds: float, configuration: Configuration = None) -> str:
+    """For so many seconds each page comes so many times: the one before is repeated until its turn is over."""
+    address = f"{target.of(configuration).settings.simulator}/faults"
+    ends, pages = time.monotonic() + seconds, 0
+    while time.monotonic() < ends:
+        if "repeat_page" not in requests.get(address, timeout=5).json():
+            source({"repeat_page": {"honest": False, "times": times - 1}}, configuration)
+            pages += 1
+        time.sleep(0.05)
+    source({}, configuration)
+    return f"{pages} pages came {times} times"
+
+
+def large_record(kilobytes: int, configuration: Configuration = None) -> str:
+    """The first user of every page has a name of so many kilobytes."""
+    return source({"set_field": {"path": "name.first", "value": "x" * kilobytes * 1024}}, configuration)
+
+
+def poison(messages: int, kilobytes: int = 0, configuration: Configuration = None) -> str:
+    """Somebody sends so many messages to users.raw that are no users, among those that are; small, or so large."""
+    wanted = target.of(configuration).settings
+    kinds = [b"not json", b"", b"\xff\xfe\x00", b"[1, 2", b"{}", b'{"v": 99}', b"null", b"x" * 4096]
+    if kilobytes:
+        kinds = [b"x" * kilobytes * 1024]
+    producer = topics.opened(
+        KafkaProducer, bootstrap_servers=wanted.kafka_bootstrap.split(","), acks="all", max_request_size=8 * 2**20
+    )
+    try:
+        sent = [producer.send(USERS, kinds[n % len(kinds)], f"poison {n}".encode()) for n in range(messages)]
+        producer.flush(timeout=30)
+        for one in sent:
+            one.get(timeout=10)
+    finally:
+        producer.close(timeout=5)
+    return f"{messages} messages that are no users"
+
+
+def lose_data(broker: int, configuration: Configuration = None) -> str:
+    """A broker that does not run loses its disk: its folder is removed, and formatted as a new one's is."""
+    aimed = target.of(configuration)
+    state, shape = aimed.state, aimed.state.shape()
+    until(lambda: aimed.programs.states()[f"kafka-{broker}"] in supervise.ENDED, f"kafka-{broker} should be gone")
+    shutil.rmtree(brokers.folder(state, broker))
+    config, java = settings.read(Config, aimed.env), tools.java(aimed.env)
+    if shape is None or java is None:
+        raise RuntimeError(f"{state.root}: not a system that was started here")
+    brokers.format_new(config, state, java.home, shape.cluster)
+    return f"the folder of kafka-{broker} is new and empty"
+
+
+def kill_everything(configuration: Configuration = None) -> str:
+    """`kill -9` of the supervisor and of all its processes, frozen first so that none sees another go."""
+    aimed = target.of(configuration)
+    marked = leftovers.marked(aimed.state.root)
+    for process in marked:
+        with suppress(psutil.NoSuchProcess):
+            process.suspend()
+    for process in marked:
+        leftovers.tell(process, kill=True)
+    psutil.wait_procs(marked, timeout=PATIENCE_S)
+    return f"{len(marked)} processes are dead"
+
+
+def up(configuration: Configuration = None) -> str:
+    """`make up`, as an operator would after a power failure; it takes no more than what is not running."""
+    aimed = target.of(configuration)
+    command = [sys.executable, "-m", "engines", "up"]
+    done = subprocess.run(
+        command, cwd=settings.ROOT, env=dict(aimed.env), capture_output=True, text=True, timeout=UP_S, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"make up failed: {(done.stdout + done.stderr)[-1000:]}")
+    return "it is up"
+
+
+def restore(configuration: Configuration = None) -> str:
+    """The rollback of every drill: nothing is frozen, everything is started, the source has no faults."""
+    aimed = target.of(configuration)
+    with suppress(supervise.NotRunning):
+        for name in aimed.programs.states():
+            aimed.programs.thaw(name)
+            aimed.programs.start(name)
+    states = {}
+    with suppress(supervise.NotRunning):
+        states = aimed.programs.states()
+    if not states:
+        up(configuration)
+    with suppress(requests.RequestException):  # another source has no faults of ours
+        source({}, configuration)
+    return "everything is started, nothing is frozen"

@@ -1,0 +1,89 @@
+"""
+The system that is drilled: its settings, its programs, where it is asked, and what one drill has learned of it.
+
+The actions and probes of an experiment find it in Chaos Toolkit's `configuration`; run by another program than ours
+they make it from the environment.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from chaos import programs
+from chaos.evidence import Evidence
+from chaos.evidence import Settings as OfEvidence
+from chaos.watch import Watch
+from engines.state import State
+from observability import settings
+
+KEY = "vigie"  # in Chaos Toolkit's configuration
+
+
+@dataclass(frozen=True)
+class Settings(OfEvidence):
+    """Where the system is asked and broken."""
+
+    brokers: int
+    kafka_port: int
+    prometheus_port: int
+    alertmanager_port: int
+    dashboard_port: int
+    simulator_admin_port: int
+    grafana_port: int
+    outbox_max_mb: int
+    needed_disk_mb: int
+
+    @property
+    def prometheus(self) -> str:
+        return f"http://{self.host}:{self.prometheus_port}"
+
+    @property
+    def alertmanager(self) -> str:
+        return f"http://{self.host}:{self.alertmanager_port}"
+
+    @property
+    def dashboard(self) -> str:
+        return f"http://{self.host}:{self.dashboard_port}"
+
+    @property
+    def simulator(self) -> str:
+        return f"http://{self.host}:{self.simulator_admin_port}"
+
+    @property
+    def grafana(self) -> str:
+        return f"http://{self.host}:{self.grafana_port}"
+
+
+@dataclass
+class Target:
+    """One system under a drill, while it lasts."""
+
+    env: Mapping[str, str]
+    settings: Settings
+    programs: programs.Programs
+    watch: Watch | None = None
+    patience_s: float = 120.0  # until the promise must hold again
+    broken: bool = False  # the method has begun
+    evidence: list[Evidence] = field(default_factory=list)  # each time the users were compared, oldest first
+
+    @property
+    def state(self) -> State:
+        return State(self.settings.state)
+
+
+def made(outer: Mapping[str, str] | None = None) -> Target:
+    """
+    The system that the settings name.
+
+    Raises:
+        WrongSetting: one is missing or wrong.
+    """
+    env = settings.environ(outer)
+    wanted = settings.read(Settings, env)
+    return Target(env, wanted, programs.of(State(wanted.state)))
+
+
+def of(configuration: Mapping[str, Any] | None) -> Target:
+    """The target of this experiment."""
+    there = (configuration or {}).get(KEY)
+    return there if isinstance(there, Target) else made()

@@ -1,0 +1,300 @@
+"""
+The verdict of a drill, from what was read and noted: pure, so that tests can plant every fault it claims to see.
+
+FAIL where a user is lost, doubled or made up, a sum is wrong, an expected alert was silent, one that calls somebody
+fired unasked, the promise held again too late, the page stopped answering, or the fault itself could not be made.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from chaos import watch
+from chaos.evidence import Evidence, Passage
+from chaos.watch import Note
+
+PAGE = "page"
+NONE = "none"  # the severity of the Watchdog
+LATE_S = 10.0
+SHOWN = 5
+WATCHDOG = "Watchdog"
+# Told after many drills, and rightly: the week's budget of late users is being spent, and programs start again often.
+OF_DRILLING = ("FreshnessBurn14x", "FreshnessBurn6x", "FreshnessBurn3x", "FreshnessBurn1x", "ProcessRestarting")
+SILENT_S = 3.0  # no word of the Watchdog for so long is its silence
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """
+    What an experiment says of itself: the alerts of which one must fire, with their severity, those that may fire too,
+    and seconds until the promise must hold again. `silence`: the Watchdog must fall silent instead, as nobody is left
+    to fire an alert. `page_answers`: seconds within which the dashboard must answer throughout.
+    """
+
+    expect: tuple[str, ...]
+    severity: str = "ticket"
+    allow: tuple[str, ...] = ()
+    recover_s: float = 30.0
+    detect_s: float = 120.0
+    silence: bool = False
+    page_answers: float | None = None
+
+
+@dataclass(frozen=True)
+class Window:
+    """When the fault began and ended, and when the looking did (Unix time)."""
+
+    began: float
+    ended: float
+    until: float
+
+
+@dataclass(frozen=True)
+class Users:
+    """Who or what is not as it must be, by name; all empty when all is well."""
+
+    lost: tuple[str, ...] = ()
+    doubled: tuple[str, ...] = ()
+    phantom: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
+
+    def sentence(self) -> str:
+        named = {"lost": self.lost, "doubled": self.doubled, "phantom": self.phantom, "wrong sums": self.wrong}
+        return "; ".join(f"{len(ids):,} {word}: {few(ids)}" for word, ids in named.items() if ids)
+
+
+@dataclass(frozen=True)
+class Alerts:
+    """Seconds from the fault to the expected alert (pending, firing), from its end to its silence; the others."""
+
+    seen: str = ""
+    pending_s: float | None = None
+    detect_s: float | None = None
+    cleared_s: float | None = None
+    unexpected: Mapping[str, str] = field(default_factory=dict)  # name -> severity: somebody was told
+    fired: tuple[str, ...] = ()  # everything that fired, in its order
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Seconds from the fault's end until nobody was late any more; who was late, and by how much at most."""
+
+    recover_s: float | None
+    delayed: int = 0
+    slowest_s: float = 0.0
+    backlog: int = 0
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the dashboard answered during the fault: how often, how often not, and how long it took at most."""
+
+    answers: int = 0
+    silent: int = 0
+    slowest_ms: float = 0.0
+    first_silence: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The whole answer; `failed` has a sentence for each thing that failed."""
+
+    users: Users
+    alerts: Alerts
+    flow: Flow
+    page: Page
+    failed: tuple[str, ...]
+
+    @property
+    def word(self) -> str:
+        return "FAIL" if self.failed else "PASS"
+
+
+def few(ids: Iterable[str]) -> str:
+    listed = sorted(ids)
+    return ", ".join(listed[:SHOWN]) + (" …" if len(listed) > SHOWN else "")
+
+
+def users(found: Evidence, before: Users | None = None) -> Users:
+    """Compare the sets; what was so `before` the drill is not its doing."""
+    had = before or Users()
+    lost = set(found.must or ()) - set(found.stored) - set(found.dead)
+    lost |= {user for user in found.on_topic if user not in found.stored} & set(found.must or found.on_topic)
+    lost |= set(found.poison) - set(found.letters)
+    twice = {user for counts in (found.stored, found.on_topic) for user, n in counts.items() if n > 1}
+    phantom = set(found.stored) - set(found.served) if found.served is not None else set()
+    wrong = {
+        f"{key}: {found.expected.get(key, (0, 0))} expected, {found.summed.get(key, (0, 0))} summed"
+        for key in {**found.expected, **found.summed}
+        if found.expected.get(key, (0, 0)) != found.summed.get(key, (0, 0))
+    } | set(found.totals)
+    return Users(
+        lost=tuple(sorted(lost - set(had.lost))),
+        doubled=tuple(sorted(twice - set(had.doubled))),
+        phantom=tuple(sorted(phantom - set(had.phantom))),
+        wrong=tuple(sorted(wrong - set(had.wrong))),
+    )
+
+
+def known(first: Evidence) -> Users:
+    """What strangers had put on the topic before the drill: their users and copies are no doing of it."""
+    found = users(first)
+    return Users(doubled=found.doubled, phantom=found.phantom)
+
+
+def alerts(bounds: Bounds, window: Window, notes: Sequence[Note]) -> Alerts:
+    """Which alerts fired from the fault's begin on, and when."""
+    if bounds.silence:
+        return of_silence(bounds, window, notes)
+    said = [note for note in notes if note.source == watch.ALERTS and watch.DOWN not in note.values]
+    before = {name for note in said if note.at < window.began for name in note.values["firing"]}
+    during = [note for note in said if window.began <= note.at]
+    firing = [(note.at, name) for note in during for name in sorted(wanted(bounds, note))]
+    seen = firing[0][1] if firing else ""
+    pending = [note.at for note in during if set(bounds.expect) & {*note.values["pending"], *note.values["firing"]}]
+    last = firing[-1][0] if firing else None
+    silent = [note.at for note in during if last is not None and note.at > last]
+    fired = dict.fromkeys(name for note in during for name in note.values["firing"] if name != WATCHDOG)
+    return Alerts(
+        seen=seen,
+        pending_s=since(window.began, pending[:1]),
+        detect_s=since(window.began, [at for at, _ in firing[:1]]),
+        cleared_s=since(window.ended, silent[:1]),
+        unexpected=unexpected(bounds, window, notes, before),
+        fired=tuple(fired),
+    )
+
+
+def wanted(bounds: Bounds, note: Note) -> set[str]:
+    """The expected alerts that fire in this note, with the severity that was expected."""
+    firing: Mapping[str, str] = note.values["firing"]
+    return {name for name in bounds.expect if firing.get(name) == bounds.severity}
+
+
+def of_silence(bounds: Bounds, window: Window, notes: Sequence[Note]) -> Alerts:
+    """Nobody is left to fire: what an operator's dead man's switch sees is that the Watchdog is silent."""
+    heard = [note.at for note in notes if note.source == watch.ALERTS and WATCHDOG in note.values.get("firing", {})]
+    times = [window.began, *(at for at in heard if at > window.began), window.until]
+    silences = [(one, other) for one, other in pairwise(times) if other - one > SILENT_S]
+    began, ended = silences[0] if silences else (None, None)
+    return Alerts(
+        seen=f"silence of the {WATCHDOG}" if began else "",
+        detect_s=round(began + SILENT_S - window.began, 1) if began else None,
+        cleared_s=round(max(0.0, ended - window.ended), 1) if ended and ended < window.until else None,
+        unexpected=unexpected(bounds, window, notes, set()),
+    )
+
+
+def unexpected(bounds: Bounds, window: Window, notes: Sequence[Note], before: set[str]) -> dict[str, str]:
+    """Those that somebody was told of, though neither expected nor allowed, and silent before the fault."""
+    fine = {*bounds.expect, *bounds.allow, *before, *OF_DRILLING, WATCHDOG}
+    return {
+        name: severity
+        for note in notes
+        if note.source == watch.TOLD and note.at >= window.began
+        for name, severity in note.values.get("active", {}).items()
+        if name not in fine
+    }
+
+
+def since(begin: float, at: Sequence[float]) -> float | None:
+    return round(max(0.0, at[0] - begin), 1) if at else None
+
+
+def flow(window: Window, found: Evidence, notes: Sequence[Note]) -> Flow:
+    """Who was late in either store, from the users' own times and from when the stats lane was seen past each."""
+    passed = [
+        (note.at, note.values["ends"]) for note in notes if note.source == watch.CASSANDRA and "ends" in note.values
+    ]
+    late, slowest, last = 0, 0.0, window.ended
+    fresh: list[float] = []  # when users that were fetched after the fault were in both stores
+    for one in relevant(window, found.passages):
+        done = max(one.stored, summed_at(one, passed) or window.until)
+        if done - one.fetched > LATE_S:
+            late, slowest, last = late + 1, max(slowest, done - one.fetched), max(last, done)
+        if one.fetched >= window.ended:
+            fresh.append(done)
+    again = max(last, min(fresh)) if fresh else None
+    return Flow(since(window.ended, [again] if again else []), late, round(slowest, 1), backlog(window, notes))
+
+
+def relevant(window: Window, passages: Iterable[Passage]) -> list[Passage]:
+    """Those that were under way since the fault began, up to when nobody looked any more."""
+    return sorted(
+        (one for one in passages if window.began - 30 <= one.fetched <= window.until - LATE_S),
+        key=lambda one: one.fetched,
+    )
+
+
+def summed_at(one: Passage, passed: Sequence[tuple[float, Mapping[str, int]]]) -> float | None:
+    """When the stats lane was first seen to be past this user's message (the ends grow, so it is searched for)."""
+    low, high = 0, len(passed)
+    while low < high:
+        middle = (low + high) // 2
+        if passed[middle][1].get(str(one.partition), 0) > one.offset:
+            high = middle
+        else:
+            low = middle + 1
+    return passed[low][0] if low < len(passed) else None
+
+
+def backlog(window: Window, notes: Sequence[Note]) -> int:
+    """The most messages that waited anywhere: in the outbox, or unread by the lane that was further behind."""
+    waiting = [note.values["rows"] for note in notes if note.source == watch.OUTBOX and "rows" in note.values]
+    unread = [
+        note.values.get(f"unread {lane}", 0)
+        for note in notes
+        if note.source == watch.METRICS and note.at >= window.began
+        for lane in ("raw", "stats")
+    ]
+    return int(max([*waiting, *unread], default=0))
+
+
+def page(window: Window, notes: Sequence[Note]) -> Page:
+    """What the dashboard said from the fault's begin to its end."""
+    during = [note for note in notes if note.source == watch.PAGE and window.began <= note.at <= window.ended]
+    silent = [note for note in during if note.values.get("status") != 200]
+    return Page(
+        answers=len(during) - len(silent),
+        silent=len(silent),
+        slowest_ms=max((note.values.get("ms", 0) for note in during), default=0),
+        first_silence=str(silent[0].values.get(watch.DOWN, silent[0].values)) if silent else "",
+    )
+
+
+def judge(
+    bounds: Bounds,
+    window: Window,
+    before: Evidence,
+    after: Evidence,
+    notes: Sequence[Note],
+    *,
+    undone: Sequence[str] = (),
+) -> Verdict:
+    """The verdict on a drill; `undone` says which of its steps failed."""
+    of_users = users(after, known(before))
+    of_alerts, of_flow, of_page = alerts(bounds, window, notes), flow(window, after, notes), page(window, notes)
+    failed = [*undone]
+    for word, ids in (("lost", of_users.lost), ("doubled", of_users.doubled), ("phantom", of_users.phantom)):
+        if ids:
+            failed.append(f"{len(ids):,} {word}: {few(ids)}")
+    if of_users.wrong:
+        failed.append(f"{len(of_users.wrong):,} wrong sums: {few(of_users.wrong)}")
+    if (bounds.expect or bounds.silence) and of_alerts.detect_s is None:
+        failed.append(f"silent: none of {', '.join(bounds.expect) or WATCHDOG + ' falling silent'} was seen")
+    elif of_alerts.detect_s is not None and of_alerts.detect_s > bounds.detect_s:
+        failed.append(f"{of_alerts.seen} after {of_alerts.detect_s:.0f} s; the bound is {bounds.detect_s:.0f} s")
+    failed += [f"{name} called somebody, unasked" for name, how in of_alerts.unexpected.items() if how == PAGE]
+    if of_flow.recover_s is None:
+        failed.append("late: the promise did not hold again while it was looked at")
+    elif of_flow.recover_s > bounds.recover_s:
+        failed.append(f"late: {of_flow.recover_s:.0f} s until the promise held; the bound is {bounds.recover_s:.0f} s")
+    if bounds.page_answers is not None and (of_page.silent or of_page.slowest_ms > bounds.page_answers * 1000):
+        failed.append(f"the page: {of_page.silent} answers missing, the slowest took {of_page.slowest_ms:.0f} ms")
+    return Verdict(of_users, of_alerts, of_flow, of_page, tuple(failed))
+
+
+def plain(verdict: Verdict) -> dict[str, Any]:
+    """As the journal keeps it."""
+    return {"verdict": verdict.word, **asdict(verdict)}

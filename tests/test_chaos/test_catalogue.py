@@ -1,0 +1,103 @@
+"""Every experiment is Chaos Toolkit's, knows its alert, can be undone, and ten lines are enough to write one."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from chaos import catalogue
+from chaos.catalogue import WrongExperiment
+from chaos.verdict import WATCHDOG
+from observability.settings import ROOT
+
+DRILLS = {drill.name: drill for drill in catalogue.everything()}
+ALERTS = {
+    rule["alert"]: rule["labels"]["severity"]
+    for file in (ROOT / "observability" / "prometheus" / "rules").glob("*.yml")
+    for group in yaml.safe_load(file.read_text())["groups"]
+    for rule in group["rules"]
+    if "alert" in rule
+}
+each_drill = pytest.mark.parametrize("name", DRILLS)
+
+
+@each_drill
+def test_a_drill_expects_alerts_that_exist_with_their_severity(name: str):
+    bounds = DRILLS[name].bounds
+    assert set(bounds.expect) | set(bounds.allow) <= set(ALERTS) - {WATCHDOG}
+    assert {ALERTS[one] for one in bounds.expect} == ({bounds.severity} if bounds.expect else set())
+    assert bounds.expect or bounds.silence, "a fault that no alert sees is a failed drill"
+
+
+@each_drill
+def test_a_drill_has_a_steady_state_an_end_and_a_rollback(name: str):
+    experiment = DRILLS[name].experiment
+    assert [one["name"] for one in experiment["steady-state-hypothesis"]["probes"]] == [
+        "everything runs",
+        "the promise holds",
+        "users agree",
+    ]
+    assert experiment["method"][-1]["name"] == "the promise holds again"
+    assert experiment["rollbacks"][-1]["provider"]["func"] == "restore"
+
+
+@each_drill
+def test_what_a_method_breaks_it_also_ends(name: str):
+    made, ended = set(), set()
+    for activity in DRILLS[name].method:
+        provider = activity["provider"]
+        programs = set(provider["arguments"].get("programs", []))
+        match provider["func"]:
+            case "kill" | "stop" | "freeze":
+                made |= programs
+            case "start" | "thaw":
+                ended |= programs
+    assert made == ended
+
+
+def test_numbers_are_the_drills_own():
+    numbers = [drill.number for drill in DRILLS.values()]
+    assert all(numbers)
+    assert sorted(numbers) == [drill.number for drill in catalogue.everything()]
+
+
+TEN_LINES = """{
+  "title": "One broker of three is killed",
+  "description": "kill -9 of kafka-3 for half a minute",
+  "extensions": [{"name": "vigie", "number": 99, "expect": ["BrokerDown"], "recover_s": 30}],
+  "method": [
+    {"type": "action", "name": "kill", "provider":
+      {"type": "python", "module": "chaos.faults", "func": "strike", "arguments": {"programs": ["kafka-3"]}}}
+  ]
+}
+"""
+
+
+def test_ten_lines_are_a_drill(tmp_path: Path):
+    file = tmp_path / "mine.json"
+    file.write_text(TEN_LINES)
+    (drill,) = catalogue.named(["mine"], tmp_path)
+    assert (drill.number, drill.bounds.recover_s, len(drill.method)) == (99, 30, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"extensions": []}, "unpack"),
+        ({"extensions": [{"name": "vigie", "expect": "BrokerDown"}]}, "expect"),
+        ({"method": [{"type": "action", "name": "kill"}]}, "provider"),
+        ({"title": ""}, "title"),
+    ],
+    ids=["without its extension", "of an unknown form", "without a way to do it", "without a title"],
+)
+def test_what_is_no_experiment_is_refused_by_a_sentence(tmp_path: Path, change: dict, word: str):
+    file = tmp_path / "wrong.json"
+    file.write_text(json.dumps(json.loads(TEN_LINES) | change))
+    with pytest.raises(WrongExperiment, match=word):
+        catalogue.named(["wrong"], tmp_path)
+
+
+def test_a_drill_that_is_not_there_is_refused():
+    with pytest.raises(WrongExperiment, match="no such drill"):
+        catalogue.named(["no-such"])

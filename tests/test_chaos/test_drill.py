@@ -1,0 +1,189 @@
+"""A drill undoes what it did whatever happens, stops by itself when a guard trips, and does not start on a sick system."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chaos import catalogue, drill, keep, programs, target, watch
+from chaos.catalogue import python
+from chaos.drill import NotStarted
+from chaos.evidence import Evidence, Passage
+from chaos.verdict import Bounds
+from observability import settings
+
+
+@dataclass
+class Toys:
+    """Programs of our own: they do as they are told, and remember it."""
+
+    told: list[str] = field(default_factory=list)
+    gone: set[str] = field(default_factory=set)
+
+    def states(self) -> dict[str, str]:
+        return {name: "STOPPED" if name in self.gone else "RUNNING" for name in ("kafka-1", "kafka-2")}
+
+    def kill(self, name: str) -> None:
+        self.told.append(f"kill {name}")
+        self.gone.add(name)
+
+    stop = kill
+
+    def strike(self, name: str) -> None:
+        self.told.append(f"strike {name}")
+
+    def start(self, name: str) -> None:
+        self.told.append(f"start {name}")
+        self.gone.discard(name)
+
+    def freeze(self, name: str) -> None:
+        self.told.append(f"freeze {name}")
+
+    def thaw(self, name: str) -> None:
+        self.told.append(f"thaw {name}")
+
+
+@dataclass
+class World:
+    """A target without engines, and what is seen of it; the alert fires while a program is gone."""
+
+    aimed: target.Target
+    toys: Toys
+    free: float = 50e9
+    firing: set[str] = field(default_factory=set)
+
+    def asked(self) -> dict[str, watch.Asked]:
+        return {
+            watch.ALERTS: lambda: {
+                "firing": dict.fromkeys(self.firing | ({"BrokerDown"} if self.toys.gone else set()), "ticket"),
+                "pending": {},
+            },
+            watch.TOLD: lambda: {"active": {}, "suppressed": {}},
+            watch.METRICS: lambda: {watch.SETTLED: 1.0},
+            watch.MONGODB: lambda: {"age": 1.0},
+            watch.CASSANDRA: lambda: {"age": 1.0, "ends": {"0": 10**9}},
+            watch.OUTBOX: lambda: {"rows": 0, "bytes": 0, "age": 0.0},
+            watch.PAGE: lambda: {"status": 200, "ms": 5},
+            watch.DISK: lambda: {"free": self.free},
+        }
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    env = settings.environ({"VIGIE_STATE": str(tmp_path)}, running=False)
+    toys = Toys()
+    aimed = target.Target(env, settings.read(target.Settings, env), toys)
+    monkeypatch.setattr(watch, "EVERY_S", dict.fromkeys(watch.SOURCES, 0.05))
+    monkeypatch.setattr("chaos.probes.STEADY_S", 0.2)
+    monkeypatch.setattr("chaos.probes.deaf", lambda _: "")
+    monkeypatch.setattr("chaos.probes.collect", lambda *_: evidence())
+    yield World(aimed, toys)
+
+
+def evidence() -> Evidence:
+    now = time.time()
+    passages = tuple(Passage(f"user-{n}", now - n / 10, now - n / 10 + 0.05, 0, n) for n in range(200))
+    ids = dict.fromkeys((one.user_id for one in passages), 1)
+    return Evidence(now, frozenset(ids), frozenset(ids), ids, ids, passages=passages)
+
+
+def killing(*more: dict[str, Any]) -> catalogue.Drill:
+    kill = python("action", "kill", "chaos.faults", "kill", programs=["kafka-2"])
+    start = python("action", "start", "chaos.faults", "start", programs=["kafka-2"])
+    written = {"title": "a broker is killed", "description": "as a test", "method": [kill, *more, start]}
+    return catalogue.made("toy", 1, Bounds(("BrokerDown",)), written)
+
+
+def hold(seconds: float) -> dict[str, Any]:
+    return python("action", "hold", "chaos.faults", "hold", seconds=seconds)
+
+
+def after(seconds: float, do: Callable[[], Any]) -> None:
+    threading.Timer(seconds, do).start()
+
+
+def test_a_drill_that_goes_well_passes_and_leaves_journal_report_and_history(world: World, monkeypatch):
+    monkeypatch.setattr("chaos.verdict.LATE_S", 0.5)
+    outcome = drill.run(killing(hold(0.5)), world.aimed, print, world.asked())
+    assert outcome.verdict is not None
+    assert outcome.verdict.failed == ()
+    assert world.toys.told[:2] == ["kill kafka-2", "start kafka-2"]
+    line = keep.keep(outcome, world.aimed)
+    assert line["verdict"] == "PASS"
+    assert {file.suffix for file in keep.folder(world.aimed).iterdir()} == {".json", ".html", ".jsonl"}
+    assert keep.history(world.aimed, "toy") == [line]
+    assert keep.history(world.aimed, "another") == []
+    page = (keep.folder(world.aimed) / line["report"]).read_text()
+    assert "PASS" in page
+    assert "BrokerDown" in page
+    assert "<script" not in page
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "term"])
+def test_a_drill_that_is_interrupted_puts_everything_back(world: World, sign: signal.Signals):
+    after(1.5, lambda: os.kill(os.getpid(), sign))
+    before = signal.getsignal(sign)
+    outcome = drill.run(killing(hold(30)), world.aimed, print, world.asked())
+    assert (outcome.verdict, outcome.stopped) == (None, "interrupted")
+    assert world.toys.gone == set()
+    assert world.toys.told[:3] == ["kill kafka-2", "thaw kafka-1", "start kafka-1"]
+    assert signal.getsignal(sign) == before
+    assert keep.keep(outcome, world.aimed)["verdict"] == "STOPPED"
+
+
+def test_a_guard_that_trips_stops_the_drill_and_puts_everything_back(world: World):
+    after(1.5, lambda: setattr(world, "free", 5e8))
+    outcome = drill.run(killing(hold(30)), world.aimed, print, world.asked())
+    assert outcome.verdict is None
+    assert outcome.stopped == "only 500 MB are free on the disk"
+    assert world.toys.gone == set()
+
+
+def test_a_full_outbox_trips_the_guard():
+    guard = drill.Guard(1000)
+    guard(watch.Note(1.0, watch.OUTBOX, {"bytes": 950}))
+    assert guard.tripped == "", "nothing is broken yet: this is not the drill's doing"
+
+
+def test_nothing_is_broken_where_the_steady_state_does_not_hold(world: World):
+    world.toys.gone.add("kafka-1")
+    world.firing = set()
+    asked = world.asked() | {watch.ALERTS: lambda: {"firing": {}, "pending": {}}}
+    quick = killing(hold(0.1))
+    quick.experiment["steady-state-hypothesis"]["probes"][0]["provider"]["arguments"] = {"patience_s": 0.2}
+    with pytest.raises(NotStarted, match="kafka-1 is STOPPED"):
+        drill.run(quick, world.aimed, print, asked)
+    assert not [told for told in world.toys.told if told.startswith("kill")]
+
+
+def test_nothing_is_broken_while_the_alert_that_is_waited_for_fires_already(world: World, monkeypatch):
+    monkeypatch.setattr(drill, "QUIET_S", 0.3)
+    world.firing = {"BrokerDown"}
+    with pytest.raises(NotStarted, match="before anything was broken: BrokerDown"):
+        drill.run(killing(hold(0.1)), world.aimed, print, world.asked())
+    assert world.toys.told == []
+
+
+def test_a_fault_that_cannot_be_made_is_a_failed_drill(world: World, monkeypatch):
+    def refuses(name: str) -> None:
+        raise programs.CannotBreak(f"{name} would not die")
+
+    monkeypatch.setattr(world.toys, "kill", refuses)
+    monkeypatch.setattr(drill, "CLEAR_S", 0.1)
+    outcome = drill.run(killing(hold(0.2)), world.aimed, print, world.asked())
+    assert outcome.verdict is not None
+    assert "kill: " in outcome.verdict.failed[0]
+    assert "kafka-2 would not die" in outcome.verdict.failed[0]
+
+
+def test_history_tells_when_recovery_gets_slower():
+    earlier = [{"recover_s": s} for s in (10.0, 11.0, 12.0, None)]
+    assert keep.slower({"recover_s": 12.0}, earlier) == ""
+    assert keep.slower({"recover_s": 25.0}, earlier).startswith("slower than usual: 25 s")
+    assert keep.slower({"recover_s": 25.0}, []) == ""

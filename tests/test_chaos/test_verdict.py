@@ -1,0 +1,196 @@
+"""The checker's own proof: each thing that a verdict claims to see is planted, and must turn it to FAIL by its name."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from chaos import verdict
+from chaos.evidence import Evidence, Passage
+from chaos.verdict import Bounds, Window
+from chaos.watch import ALERTS, CASSANDRA, METRICS, OUTBOX, PAGE, TOLD, Note
+
+IDS = [f"user-{n}" for n in range(60)]
+BOUNDS = Bounds(expect=("BrokerDown",), severity="ticket", allow=("UnderReplicated",), recover_s=30, detect_s=60)
+WINDOW = Window(began=1000.0, ended=1040.0, until=1120.0)
+SUMS = {"2026-11-24T23:40 all all": (60, 1800), "2026-11-24T23:40 gender male": (31, 900)}
+
+
+def fetched(n: int) -> float:
+    """One user a second and two thirds, from before the fault to after it."""
+    return 995.0 + n * 1.7
+
+
+def passage(n: int, late_s: float = 0.0) -> Passage:
+    return Passage(IDS[n], fetched(n), fetched(n) + 2 + late_s, 0, n)
+
+
+GOOD = Evidence(
+    at=1110.0,
+    must=frozenset(IDS),
+    served=frozenset(IDS),
+    on_topic=dict.fromkeys(IDS, 1),
+    stored=dict.fromkeys(IDS, 1),
+    expected=SUMS,
+    summed=SUMS,
+    passages=tuple(passage(n) for n in range(60)),
+)
+
+
+def notes(fires_at: float = 1025.0, silent_at: float = 1050.0, name: str = "BrokerDown") -> list[Note]:
+    """What was seen each second: the alert pending, firing, silent; the stats lane 3 s behind the fetch."""
+    found = []
+    for at in range(980, 1121):
+        firing = {"Watchdog": "none"} | ({name: "ticket"} if fires_at <= at < silent_at else {})
+        pending = {name: "ticket"} if fires_at - 10 <= at < fires_at else {}
+        found.append(Note(at, ALERTS, {"firing": firing, "pending": pending}))
+        found.append(Note(at, TOLD, {"active": firing, "suppressed": {}}))
+        passed = sum(fetched(n) + 3 <= at for n in range(60))
+        found.append(Note(at, CASSANDRA, {"age": 3.0, "ends": {"0": passed}}))
+        found.append(Note(at, PAGE, {"status": 200, "ms": 12}))
+        found.append(Note(at, OUTBOX, {"rows": 40, "bytes": 9, "age": 0.2}))
+        found.append(Note(at, METRICS, {"unread raw": 120.0, "unread stats": 90.0}))
+    return found
+
+
+def judged(after: Evidence = GOOD, seen: list[Note] | None = None, bounds: Bounds = BOUNDS, **more: Any):
+    return verdict.judge(bounds, WINDOW, GOOD, after, notes() if seen is None else seen, **more)
+
+
+def test_a_drill_in_which_nothing_went_wrong_passes_with_its_figures():
+    found = judged()
+    assert (found.word, found.failed) == ("PASS", ())
+    assert found.users == verdict.Users()
+    assert (found.alerts.seen, found.alerts.pending_s, found.alerts.detect_s) == ("BrokerDown", 15.0, 25.0)
+    assert found.alerts.cleared_s == 10.0
+    assert found.alerts.unexpected == {}
+    assert found.flow.recover_s is not None
+    assert found.flow.recover_s < 10
+    assert (found.flow.delayed, found.flow.backlog) == (0, 120)
+    assert (found.page.answers, found.page.silent) == (41, 0)
+
+
+PLANTED: dict[str, tuple[Callable[[], Any], str]] = {
+    "a lost user": (
+        lambda: judged(replace(GOOD, stored={one: 1 for one in IDS if one != "user-7"})),
+        "1 lost: user-7",
+    ),
+    "a user lost before the topic": (
+        lambda: judged(
+            replace(
+                GOOD,
+                stored={one: 1 for one in IDS if one != "user-7"},
+                on_topic={one: 1 for one in IDS if one != "user-7"},
+            )
+        ),
+        "1 lost: user-7",
+    ),
+    "a poison message without a dead letter": (
+        lambda: judged(replace(GOOD, poison=frozenset({"users.raw:0:99"}))),
+        "1 lost: users.raw:0:99",
+    ),
+    "a user stored twice": (lambda: judged(replace(GOOD, stored=GOOD.stored | {"user-3": 2})), "1 doubled: user-3"),
+    "a user sent twice": (lambda: judged(replace(GOOD, on_topic=GOOD.on_topic | {"user-4": 2})), "1 doubled: user-4"),
+    "a phantom": (lambda: judged(replace(GOOD, stored=GOOD.stored | {"nobody": 1})), "1 phantom: nobody"),
+    "a sum that is too small": (
+        lambda: judged(replace(GOOD, summed=SUMS | {"2026-11-24T23:40 gender male": (30, 870)})),
+        "1 wrong sums: 2026-11-24T23:40 gender male: (31, 900) expected, (30, 870) summed",
+    ),
+    "a sum that should not be there": (
+        lambda: judged(replace(GOOD, summed=SUMS | {"2026-11-24T23:41 all all": (1, 30)})),
+        "1 wrong sums: 2026-11-24T23:41 all all: (0, 0) expected, (1, 30) summed",
+    ),
+    "a total that is not the sum of its parts": (
+        lambda: judged(replace(GOOD, totals=("all time: 1 sums differ",))),
+        "1 wrong sums: all time: 1 sums differ",
+    ),
+    "a silent alert": (lambda: judged(seen=notes(fires_at=2000.0)), "silent: none of BrokerDown was seen"),
+    "an alert of another severity": (
+        lambda: judged(bounds=replace(BOUNDS, severity="page")),
+        "silent: none of BrokerDown was seen",
+    ),
+    "an alert that came too late": (
+        lambda: judged(seen=notes(fires_at=1070.0, silent_at=1080.0)),
+        "BrokerDown after 70 s; the bound is 60 s",
+    ),
+    "a page that nobody expected": (
+        lambda: judged(seen=[*notes(), Note(1030.0, TOLD, {"active": {"UsersMissing": "page"}})]),
+        "UsersMissing called somebody, unasked",
+    ),
+    "a late recovery": (
+        lambda: judged(replace(GOOD, passages=(*(passage(n) for n in range(1, 60)), passage(0, late_s=90.0)))),
+        "late: 47 s until the promise held; the bound is 30 s",
+    ),
+    "a store that never got anybody again": (
+        lambda: judged(replace(GOOD, passages=tuple(passage(n) for n in range(20)))),
+        "late: the promise did not hold again while it was looked at",
+    ),
+    "a page that did not answer": (
+        lambda: judged(
+            bounds=replace(BOUNDS, page_answers=2.0), seen=[*notes(), Note(1020.5, PAGE, {"down": "ConnectTimeout"})]
+        ),
+        "the page: 1 answers missing, the slowest took 12 ms",
+    ),
+    "a fault that could not be made": (lambda: judged(undone=["kill kafka-2: failed"]), "kill kafka-2: failed"),
+}
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_what_is_planted_fails_the_drill_by_its_name(planted: str):
+    make, sentence = PLANTED[planted]
+    found = make()
+    assert (found.word, found.failed) == ("FAIL", (sentence,))
+
+
+def test_a_sums_lane_that_hangs_makes_its_users_late_though_mongodb_had_them():
+    seen = [note for note in notes() if note.source != CASSANDRA]
+    seen += [Note(at, CASSANDRA, {"ends": {"0": 5 if at < 1075 else 60}}) for at in range(980, 1121)]
+    found = judged(seen=seen)
+    assert found.flow.recover_s == 35.0
+    assert found.flow.delayed > 20
+    assert found.word == "FAIL"
+
+
+def test_who_was_set_aside_is_not_lost():
+    kept = {one: 1 for one in IDS if one != "user-7"}
+    assert judged(replace(GOOD, stored=kept, on_topic=kept, dead=frozenset({"user-7"}))).word == "PASS"
+
+
+def test_what_strangers_had_sent_before_is_not_the_drills_doing():
+    there = replace(GOOD, stored=GOOD.stored | {"stranger": 1}, on_topic=GOOD.on_topic | {"stranger": 5})
+    assert verdict.judge(BOUNDS, WINDOW, there, there, notes()).word == "PASS"
+
+
+def test_without_a_seed_that_is_known_users_are_compared_from_the_topic_on():
+    real = replace(GOOD, must=None, served=None)
+    assert judged(real).word == "PASS"
+    assert "1 lost: user-7" in judged(replace(real, stored={i: 1 for i in IDS if i != "user-7"})).failed
+
+
+def test_an_alert_that_nobody_is_told_of_is_no_noise_and_a_ticket_is_listed_but_fails_nothing():
+    held_back = Note(1030.0, TOLD, {"active": {}, "suppressed": {"OutboxGrowing": "ticket"}})
+    ticket = Note(1031.0, TOLD, {"active": {"SpansDropped": "ticket"}, "suppressed": {}})
+    found = judged(seen=[*notes(), held_back, ticket])
+    assert found.alerts.unexpected == {"SpansDropped": "ticket"}
+    assert found.word == "PASS"
+
+
+def test_an_alert_that_fired_before_the_fault_is_none_of_its():
+    fires = [Note(at, TOLD, {"active": {"DiskFilling": "page"}}) for at in range(980, 1121)]
+    fires += [Note(at, ALERTS, {"firing": {"DiskFilling": "page"}, "pending": {}}) for at in range(980, 999)]
+    assert judged(seen=[*notes(), *fires]).word == "PASS"
+
+
+def silence(begin: float, end: float) -> list[Note]:
+    return [note for note in notes(fires_at=2000.0) if not (note.source == ALERTS and begin <= note.at < end)]
+
+
+def test_where_nobody_is_left_to_fire_the_watchdogs_silence_is_what_tells():
+    bounds = Bounds(expect=(), silence=True, recover_s=60)
+    found = judged(bounds=bounds, seen=silence(1001.0, 1060.0))
+    assert found.word == "PASS"
+    assert found.alerts.detect_s == 3.0
+    assert found.alerts.cleared_s == 20.0
+    heard = judged(bounds=bounds, seen=silence(0.0, 0.0))
+    assert heard.failed == ("silent: none of Watchdog falling silent was seen",)
