@@ -1,6 +1,6 @@
 # One front door: every verb is one line of `make help`. A setting of .env is given as `make up VIGIE_RATE=100`.
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs journey test check audit images test-compose secrets drill tools environment there
+.PHONY: help up down status logs journey test check audit images test-compose secrets drill gameday soak tools environment there
 
 PYTHON := .venv/bin/python
 BROKERS ?=
@@ -33,6 +33,12 @@ audit: there ## count every hop and compare
 
 drill: there ## break a part on purpose, and count: NAME=broker-kill, NAME=all; without a name they are listed
 	@$(PYTHON) -m chaos $(NAME)
+
+gameday: there ## drills drawn by a seed, also over each other: MINUTES=20 SEED=7
+	@$(PYTHON) -m chaos --gameday $(or $(MINUTES),20) $(if $(SEED),--seed $(SEED))
+
+soak: there ## steady load for HOURS=1, with a fault every few minutes, and a verdict on what grows
+	@$(PYTHON) -m chaos --soak $(or $(HOURS),1) $(if $(SEED),--seed $(SEED))
 
 check: environment ## style, types, arrows and the tests that need no engine
 	.venv/bin/ruff check .

@@ -6,17 +6,24 @@ nothing was broken, or there is no such drill.
 """
 
 import argparse
+import random
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from chaos import catalogue, drill, keep, target
+from chaos import catalogue, drill, gameday, keep, soak, target
 from chaos.catalogue import Drill, WrongExperiment
+from chaos.drill import Outcome
+from chaos.gameday import Part
+from chaos.target import Target
 from engines.supervise import NotRunning
 from observability import logs
 from observability.settings import WrongSetting
 from services import hops
 
 ALL = "all"
+FAULT_EVERY_MINUTES = 5.0  # of a soak
 
 
 def say(text: str) -> None:
@@ -28,59 +35,110 @@ def listing(drills: Sequence[Drill]) -> str:
     return "\n".join([*lines, "one of them: make drill NAME=…    all of them: make drill NAME=all"])
 
 
-def run(drills: Sequence[Drill], aimed: target.Target) -> int:
+def run(drills: Sequence[Drill], aimed: Target) -> int:
     """Run them one after the other; the worst exit code."""
-    worst = 0
+    codes = []
     for one in drills:
-        say(f"{one.name}: {one.title}")
-        try:
-            outcome = drill.run(one, aimed, say)
-        except drill.NotStarted as error:
-            say(f"  not started: {error}")
-            worst = max(worst, 2)
-            continue
-        line = keep.keep(outcome, aimed)
-        keep.mark(outcome, line, aimed)
-        say(told(line) + keep.slower(line, keep.history(aimed, one.name)[:-1]))
-        say(f"  {keep.folder(aimed) / line['report']}")
-        if outcome.verdict is None:
-            say(f"  stopped ({outcome.stopped}); everything is as it was")
+        codes.append(run_one(one, aimed))
+        if codes[-1] is None:
             return 1
-        worst = worst or (1 if outcome.verdict.failed else 0)
-    return worst
+    return max(code or 0 for code in codes) if 2 in codes and 1 not in codes else int(1 in codes)
 
 
-def told(line: keep.Line) -> str:
+def run_one(one: Drill, aimed: Target, judged: Callable[[Outcome], Outcome] = lambda found: found) -> int | None:
+    """Run one drill, say and keep what came of it; its exit code, None when it was stopped."""
+    say(f"{one.name}: {one.title}")
+    try:
+        outcome = judged(drill.run(one, aimed, say))
+    except drill.NotStarted as error:
+        say(f"  not started: {error}")
+        return 2
+    line = keep.keep(outcome, aimed)
+    keep.mark(outcome, line, aimed)
+    say(told(line, keep.slower(line, keep.history(aimed, one.name)[:-1])))
+    say(f"  {keep.folder(aimed) / line['report']}")
+    if outcome.verdict is None:
+        say(f"  stopped: {outcome.stopped}; everything is as it was")
+        return None
+    return int(bool(outcome.verdict.failed))
+
+
+def told(line: keep.Line, slower: str = "") -> str:
     """The verdict in a few lines."""
     if "lost" not in line:
         return f"  {line['verdict']}"
-    words = [f"{line[word]} {word}" for word in ("lost", "doubled", "phantom", "wrong")]
-    seconds = [
-        f"{word} {line[key]}"
-        for word, key in (("detected", "detect_s"), ("recovered", "recover_s"), ("cleared", "cleared_s"))
-    ]
+    counted = ", ".join(f"{line[key]} {word}" for key, word in keep.COUNTED.items())
+    times = ", ".join(f"{word} {'-' if line[key] is None else line[key]}" for key, word in keep.TIMES.items())
     lines = [
-        f"  {line['verdict']}  {', '.join(words)} sums; {line['seen'] or 'seen by nobody'}; s: {', '.join(seconds)}",
-        f"  delayed {line['delayed']:,}, by at most {line['slowest_s']:.0f} s; backlog {line['backlog']:,};"
-        f" noise: {', '.join(line['noise']) or 'none'}",
-        *(f"  FAIL: {one}" for one in line["failed"]),
+        f"{line['verdict']}  {counted}; {line['seen'] or 'seen by no alert'}; seconds: {times}",
+        f"delayed {line['delayed']:,}, by {line['slowest_s']:.0f} s at most; backlog {line['backlog']:,}; "
+        f"noise: {', '.join(line['noise']) or 'none'}",
+        *(f"FAIL: {one}" for one in line["failed"]),
+        slower,
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(f"  {one}" for one in lines if one)
+
+
+def run_day(aimed: Target, minutes: float, seed: int) -> int:
+    """A game day."""
+    parts = gameday.drawn(list(catalogue.everything()), minutes, seed)
+    say(f"make gameday MINUTES={minutes:g} SEED={seed}")
+    for part in parts:
+        say(f"  {part.begins:7.1f} s  {part.drill.name}, {part.seconds:.0f} s")
+    day = gameday.composed(parts, minutes, seed)
+    code = run_one(day, aimed, lambda outcome: gameday.judged(outcome, parts))
+    return 1 if code is None else code
+
+
+def run_soak(aimed: Target, hours: float, every_minutes: float, seed: int) -> int:
+    """A soak: a long game day with few faults, while what may grow is sampled."""
+    parts = soak.plan(list(catalogue.everything()), hours, every_minutes, seed)
+    say(f"make soak HOURS={hours:g} SEED={seed}: {len(parts)} faults, one in {every_minutes:g} minutes")
+    whole = gameday.composed(parts, hours * 60, seed, title=f"A soak of {hours:g} hours, seed {seed}")
+    wrong: list[str] = []
+
+    def judged(outcome: Outcome) -> Outcome:
+        found = gameday.judged(outcome, parts)
+        wrong.extend(soak.failures(samples))
+        if found.verdict is None:
+            return found
+        return replace(found, verdict=replace(found.verdict, failed=(*found.verdict.failed, *wrong)))
+
+    with soak.sampled(aimed) as samples:
+        code = run_one(whole, aimed, judged)
+    stem = keep.folder(aimed) / f"soak-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
+    faults = shaded(parts, samples[0].at) if samples else []
+    stem.with_suffix(".json").write_text(soak.journal(samples, wrong))
+    stem.with_suffix(".html").write_text(soak.html(whole.title, samples, faults, wrong))
+    say(f"  {stem.with_suffix('.html')}")
+    return 1 if code is None else code
+
+
+def shaded(parts: Sequence[Part], began: float) -> list[tuple[float, float]]:
+    return [(began + part.begins, began + part.ends) for part in parts]
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
     parser.add_argument("names", nargs="*", help="the drills to run, or `all`")
+    parser.add_argument("--gameday", type=float, metavar="MINUTES", help="drills drawn by the seed, also overlapping")
+    parser.add_argument("--soak", type=float, metavar="HOURS", help="steady load, a fault now and then, what grows")
+    parser.add_argument("--every", type=float, default=FAULT_EVERY_MINUTES, metavar="MINUTES", help="faults of a soak")
+    parser.add_argument("--seed", type=int, help="of a game day or a soak: the same seed, the same faults")
     asked = parser.parse_args(argv)
     logs.start("chaos", level=40)
     hops.hush()
+    seed = random.randrange(10_000) if asked.seed is None else asked.seed
     try:
+        if asked.gameday:
+            return run_day(target.made(), asked.gameday, seed)
+        if asked.soak:
+            return run_soak(target.made(), asked.soak, asked.every, seed)
         names = [name for given in asked.names for name in given.replace(",", " ").split()]
         if not names:
             say(listing(list(catalogue.everything())))
             return 0
-        drills = list(catalogue.everything()) if names == [ALL] else catalogue.named(names)
-        return run(drills, target.made())
+        return run(list(catalogue.everything()) if names == [ALL] else catalogue.named(names), target.made())
     except (WrongExperiment, WrongSetting, NotRunning) as error:
         say(str(error))
         return 2

@@ -173,9 +173,9 @@ def unmet(state: dict[str, Any]) -> str:
 def of(journal: dict[str, Any]) -> Window:
     """The fault begins with the method's first action and ends with its last: with the order, not when it is obeyed."""
     actions = [one for one in journal["run"] if one["activity"]["type"] == "action"] or journal["rollbacks"]
-    ends = "start" if actions[-1]["activity"]["provider"]["func"] in ORDERS else "end"
-    began, ended = datetime.fromisoformat(actions[0]["start"]), datetime.fromisoformat(actions[-1][ends])
-    return Window(began.timestamp(), ended.timestamp(), time.time())
+    ended = [one["start" if one["activity"]["provider"]["func"] in ORDERS else "end"] for one in actions]
+    began = datetime.fromisoformat(actions[0]["start"]).timestamp()
+    return Window(began, max(datetime.fromisoformat(one).timestamp() for one in ended), time.time())
 
 
 def clear(bounds: Bounds, target: Target, window: Window) -> None:

@@ -19,6 +19,8 @@ from chaos.drill import Outcome
 from chaos.target import Target
 
 HISTORY = "history.jsonl"
+COUNTED = {"lost": "lost", "doubled": "doubled", "phantom": "made up", "wrong": "wrong sums"}
+TIMES = {"detect_s": "seen", "recover_s": "recovered", "cleared_s": "cleared"}
 SLOWER = 1.5  # times the median of the earlier ones, and by more than SLOWER_S, is slower
 SLOWER_S = 5.0
 
@@ -70,7 +72,7 @@ def summary(outcome: Outcome) -> Line:
     if found is None:
         return line
     return line | {
-        **{word: len(getattr(found.users, word)) for word in ("lost", "doubled", "phantom", "wrong")},
+        **{word: len(getattr(found.users, word)) for word in COUNTED},
         "seen": found.alerts.seen,
         "pending_s": found.alerts.pending_s,
         "detect_s": found.alerts.detect_s,

@@ -29,7 +29,8 @@ class Bounds:
     """
     What an experiment says of itself: the alerts of which one must fire, with their severity, those that may fire too,
     and seconds until the promise must hold again. `silence`: the Watchdog must fall silent instead, as nobody is left
-    to fire an alert. `page_answers`: seconds within which the dashboard must answer throughout.
+    to fire an alert. `page_answers`: seconds within which the dashboard must answer throughout. `alone`: in a game day
+    it has no place.
     """
 
     expect: tuple[str, ...]
@@ -39,6 +40,7 @@ class Bounds:
     detect_s: float = 120.0
     silence: bool = False
     page_answers: float | None = None
+    alone: bool = False
 
 
 @dataclass(frozen=True)

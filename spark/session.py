@@ -89,6 +89,8 @@ def start(wanted: Settings) -> SparkSession:
 
 
 TRACEPARENT_BYTES = 55  # of W3C's version 00; what is longer or shorter names no trace
+REQUEST_MS, API_MS = 3_000, 5_000  # one question to a broker; all that is tried to have an answer
+ASKED_AGAIN, ASKED_EVERY_MS = 10_000, 500
 COLUMNS = (
     "key",
     "value",
@@ -109,10 +111,17 @@ def messages(session: SparkSession, wanted: Settings) -> DataFrame:
 
     A batch takes at most VIGIE_MAX_OFFSETS_PER_TRIGGER records. Records that Kafka forgot before they were read stop
     the lane (`failOnDataLoss`): they are lost, and it says so.
+
+    Spark's question where the topic ends may be put to a broker that has just died, and would wait for that one to come
+    back, up to a minute: so it is put anew, to the others, after API_MS, as often as it takes.
     """
     return flat(
         session.readStream.format("kafka")
         .options(**{f"kafka.{key}": value for key, value in wanted.java().items()})
+        .option("kafka.request.timeout.ms", REQUEST_MS)
+        .option("kafka.default.api.timeout.ms", API_MS)
+        .option("fetchOffset.numRetries", ASKED_AGAIN)
+        .option("fetchOffset.retryIntervalMs", ASKED_EVERY_MS)
         .option("subscribe", USERS)
         .option("startingOffsets", "earliest")
         .option("maxOffsetsPerTrigger", wanted.max_offsets_per_trigger)

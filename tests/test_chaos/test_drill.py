@@ -1,4 +1,4 @@
-"""A drill undoes what it did whatever happens, stops by itself when a guard trips, and does not start on a sick system."""
+"""A drill undoes what it did whatever happens, stops itself when a guard trips, and does not start on a sick system."""
 
 import os
 import signal

@@ -1,0 +1,152 @@
+"""
+A game day: drills drawn by a seed, one after another and over each other, as one experiment that is the same each time.
+
+Two faults of the same program, or two of the source, never overlap; everything else may. Each fault must be seen by its
+own alert; users are compared once, at the end.
+"""
+
+import copy
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from chaos import verdict
+from chaos.catalogue import Drill, made, python
+from chaos.drill import Outcome
+from chaos.verdict import Bounds, Window
+
+SOURCE = "source"
+TAKES = ("hold", "source_in_turn", "pages_again")  # the actions that take their time
+OVER_EACH_OTHER = 0.5  # of the faults begin before the one before has ended
+REST_S = (15.0, 45.0)  # after a fault that nothing overlaps
+GRACE_S = 60.0  # after a fault, for its alert to be seen
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One drill of the day: when it begins, in seconds from the day's begin, and which of the day it is."""
+
+    turn: int
+    drill: Drill
+    begins: float
+
+    @property
+    def seconds(self) -> float:
+        return sum(seconds(activity) for activity in self.drill.method)
+
+    @property
+    def ends(self) -> float:
+        return self.begins + self.seconds
+
+
+def seconds(activity: Json) -> float:
+    """How long one activity takes by itself."""
+    arguments = activity["provider"]["arguments"]
+    if activity["provider"]["func"] not in TAKES:
+        return 0.0
+    return float(arguments["seconds"]) * len(arguments.get("faults", [0]))
+
+
+def touched(drill: Drill) -> set[str]:
+    """The programs that a drill breaks, or the source."""
+    found: set[str] = set()
+    for activity in drill.method:
+        programs = activity["provider"]["arguments"].get("programs", [])
+        found.update(programs or ([] if activity["provider"]["func"] == "hold" else [SOURCE]))
+    return found
+
+
+def drawn(drills: Sequence[Drill], minutes: float, seed: int) -> list[Part]:
+    """The day's faults, in the order of their begin: the same for the same seed, minutes and drills."""
+    chance = random.Random(seed)
+    pool = sorted((one for one in drills if not one.bounds.alone), key=lambda one: one.name)
+    parts: list[Part] = []
+    begins = chance.uniform(5, 20)
+    while True:
+        busy = {what for part in parts if part.ends > begins - REST_S[0] for what in touched(part.drill)}
+        free = [one for one in pool if not touched(one) & busy]
+        if free:
+            part = Part(len(parts) + 1, chance.choice(free), round(begins, 1))
+            if part.ends > minutes * 60:
+                return parts
+            parts.append(part)
+        last = max((part.ends for part in parts), default=begins)
+        if free and chance.random() < OVER_EACH_OTHER:
+            begins += chance.uniform(5, max(6.0, last - begins))
+        else:
+            begins = max(begins, last) + chance.uniform(*REST_S)
+
+
+def composed(parts: Sequence[Part], minutes: float, seed: int, title: str = "") -> Drill:
+    """The day as one experiment: every activity at its time, with holds between them."""
+    timed = sorted(
+        ((at, part.turn, activity) for part in parts for at, activity in times(part)), key=lambda one: one[:2]
+    )
+    method, now = [], 0.0
+    for at, turn, activity in timed:
+        if at > now + 0.05:
+            method.append(
+                python("action", f"hold until {at:.0f} s", "chaos.faults", "hold", seconds=round(at - now, 1))
+            )
+            now = at
+        method.append(copy.deepcopy(activity) | {"name": f"{turn}: {activity['name']}"})
+    last = max((part.ends for part in parts), default=0.0)
+    if last > now:
+        method.append(python("action", "hold to the end", "chaos.faults", "hold", seconds=round(last - now, 1)))
+    written = {
+        "title": title or f"A game day of {minutes:g} minutes, seed {seed}",
+        "description": "; ".join(f"{part.begins:.0f} s: {part.drill.name}" for part in parts),
+        "tags": ["gameday"],
+        "method": method,
+    }
+    return made(f"{'soak' if title else 'gameday'}-{seed}", seed, bounds(parts), written)
+
+
+def times(part: Part) -> list[tuple[float, Json]]:
+    """The activities of a part with their times; one that takes its time goes on in the background."""
+    found, at = [], part.begins
+    for activity in part.drill.method:
+        if activity["provider"]["func"] != "hold":
+            found.append((at, activity | ({"background": True} if seconds(activity) else {})))
+        at += seconds(activity)
+    return found
+
+
+def bounds(parts: Sequence[Part]) -> Bounds:
+    """What one fault may do all may; each alert is looked for by itself, in `judged`."""
+    each = [part.drill.bounds for part in parts]
+    allow = {name for one in each for name in (*one.expect, *one.allow)} | {"UsersLate", "CanaryMissing"}
+    return Bounds(
+        expect=(), allow=tuple(sorted(allow)), recover_s=max((one.recover_s for one in each), default=30.0) * 2
+    )
+
+
+def judged(outcome: Outcome, parts: Sequence[Part]) -> Outcome:
+    """The verdict, and for each fault whether its own alert was seen."""
+    if outcome.verdict is None:
+        return outcome
+    silent = [
+        f"{part.turn}: {part.drill.name} was seen by none of {', '.join(part.drill.bounds.expect)}"
+        for part in parts
+        if part.drill.bounds.expect and not seen(outcome, part)
+    ]
+    return replace(outcome, verdict=replace(outcome.verdict, failed=(*outcome.verdict.failed, *silent)))
+
+
+def seen(outcome: Outcome, part: Part) -> str:
+    """The part's alert that fired in its time."""
+    window = of(outcome, part)
+    notes = [note for note in outcome.notes if note.at <= window.ended + GRACE_S]
+    return verdict.alerts(part.drill.bounds, window, notes).seen
+
+
+def of(outcome: Outcome, part: Part) -> Window:
+    """When the part really began and ended, by the journal."""
+    runs = [one for one in outcome.journal["run"] if one["activity"]["name"].startswith(f"{part.turn}: ")]
+    began = min(datetime.fromisoformat(one["start"]).timestamp() for one in runs)
+    ended = max(datetime.fromisoformat(one["end"]).timestamp() for one in runs)
+    return Window(began, max(ended, began + part.seconds), outcome.window.until)

@@ -1,0 +1,237 @@
+"""
+A soak: steady load for hours with a fault every few minutes, and a verdict on what grows.
+
+Memory and open files are sampled of each program, by the life it leads between two of its starts; the lanes' state, the
+bytes on disk and the lag of the whole. What grows steadily by more than its bound fails, by its name.
+"""
+
+import json
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from html import escape
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from chaos import drawing, watch
+from chaos.catalogue import Drill
+from chaos.drawing import Frame
+from chaos.gameday import Part, drawn
+from chaos.report import STYLE
+from chaos.target import Target
+from engines import supervise
+
+EVERY_S = 10.0
+WARM_S = 300.0  # a program's first minutes are its growing up
+LEAST_S = 900.0  # of one life, for its slope to mean anything
+MEMORY, FILES, STATE, DISK, LAG, USERS = "memory MB", "open files", "state MB", "disk MB", "lag s", "users"
+
+# What may grow in an hour: a share of what there is, or so much, whichever is more.
+MAY_GROW = {MEMORY: (0.10, 20.0), FILES: (0.10, 10.0), STATE: (0.25, 20.0)}
+DISK_A_USER = 20_000  # bytes of all logs, indexes, replicas and traces that one more user may leave behind
+LAG_S = 10.0  # the median lag of the last third may be so much
+
+
+class Sample(NamedTuple):
+    """What one program, or the whole (`""`), had of one thing; `life` is the pid whose it is."""
+
+    at: float
+    what: str
+    of: str
+    life: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How one thing grew: at the end, a hour, what it may grow, and over how many seconds that was seen."""
+
+    what: str
+    of: str
+    value: float
+    an_hour: float
+    may: float
+    seconds: float
+
+    @property
+    def wrong(self) -> str:
+        if self.an_hour <= self.may:
+            return ""
+        return f"{self.of} {self.what}: {self.an_hour:+,.1f} an hour at {self.value:,.0f}; {self.may:,.1f} are allowed"
+
+
+@contextmanager
+def sampled(target: Target) -> Iterator[list[Sample]]:
+    """Look at everything every EVERY_S seconds, until the end of the `with`."""
+    found, ended = list[Sample](), threading.Event()
+
+    def look() -> None:
+        while not ended.is_set():
+            with suppress(supervise.NotRunning, OSError):  # everything is down: that is a fault of its own
+                found.extend(samples(target))
+            ended.wait(EVERY_S)
+
+    thread = threading.Thread(target=look, name="soak", daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        ended.set()
+        thread.join(timeout=EVERY_S)
+
+
+def samples(target: Target) -> Iterable[Sample]:
+    """Look at everything once; what does not answer now is left out."""
+    now = time.time()
+    for name, one in supervise.processes(target.state).items():
+        if one.pid:
+            yield from of_program(now, name, one.pid)
+    yield Sample(now, DISK, "", 0, occupied(target.settings.state) / 1e6)
+    asked = {
+        STATE: "sum(vigie_lane_state_bytes) / 1e6",
+        LAG: "max(lane:vigie_behind:seconds)",
+        USERS: 'sum(vigie_audit_count{hop="stored"})',
+    }
+    for what, question in asked.items():
+        try:
+            found = watch.query(target.settings.prometheus, question)
+        except (OSError, ValueError, KeyError):
+            continue
+        yield from (Sample(now, what, "", 0, float(one["value"][1])) for one in found)
+
+
+def of_program(now: float, name: str, pid: int) -> Iterable[Sample]:
+    """The memory and the open files of a program and its children."""
+    try:
+        tree = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        memory, files = sum(one.memory_info().rss for one in tree), sum(one.num_fds() for one in tree)
+    except psutil.Error:
+        return
+    yield Sample(now, MEMORY, name, pid, memory / 1e6)
+    yield Sample(now, FILES, name, pid, files)
+
+
+def occupied(folder: Path) -> int:
+    """Bytes that the folder's files take on disk; what is removed meanwhile counts for nothing."""
+    total = 0
+    for file in folder.rglob("*"):
+        try:
+            total += file.lstat().st_blocks * 512
+        except OSError:
+            continue
+    return total
+
+
+def growths(found: Sequence[Sample]) -> list[Growth]:
+    """The slope of every long enough life, the steepest of each program's."""
+    lives: dict[tuple[str, str], dict[int, list[Sample]]] = defaultdict(lambda: defaultdict(list))
+    for one in found:
+        if one.what in MAY_GROW:
+            lives[one.what, one.of][one.life].append(one)
+    slopes = []
+    for (what, of), each in lives.items():
+        told = [growth(what, of, life) for life in each.values() if warm(life)[-1:] and lasted(warm(life)) >= LEAST_S]
+        slopes += sorted(told, key=lambda one: one.an_hour)[-1:]
+    return slopes
+
+
+def warm(life: Sequence[Sample]) -> list[Sample]:
+    return [one for one in life if one.at >= life[0].at + WARM_S]
+
+
+def lasted(life: Sequence[Sample]) -> float:
+    return life[-1].at - life[0].at
+
+
+def growth(what: str, of: str, life: Sequence[Sample]) -> Growth:
+    used = warm(life)
+    share, least = MAY_GROW[what]
+    middle = median([one.value for one in used])
+    slope = slope_of([(one.at, one.value) for one in used]) * 3600
+    return Growth(what, of or "the whole", used[-1].value, round(slope, 2), max(share * middle, least), lasted(used))
+
+
+def slope_of(points: Sequence[tuple[float, float]]) -> float:
+    """The slope (a second) of Theil and Sen: the median of those between points, which a few faults do not move."""
+    step = max(1, len(points) // 200)
+    thinned = points[::step]
+    slopes = [
+        (value - other) / (at - before)
+        for n, (at, value) in enumerate(thinned)
+        for before, other in thinned[:n]
+        if at > before
+    ]
+    return median(slopes)
+
+
+def median(values: Iterable[float]) -> float:
+    ordered = sorted(values)
+    return ordered[len(ordered) // 2] if ordered else 0.0
+
+
+def failures(found: Sequence[Sample]) -> list[str]:
+    """A sentence for each thing that grew, or stayed behind."""
+    wrong = [one.wrong for one in growths(found) if one.wrong]
+    disk, users = of(found, DISK), of(found, USERS)
+    if len(disk) > 1 and len(users) > 1 and users[-1][1] > users[0][1]:
+        a_user = (disk[-1][1] - disk[0][1]) * 1e6 / (users[-1][1] - users[0][1])
+        if a_user > DISK_A_USER:
+            wrong.append(f"disk: {a_user:,.0f} bytes a user; {DISK_A_USER:,} are allowed")
+    lag = [value for _, value in of(found, LAG)]
+    behind = median(lag[-len(lag) // 3 :])
+    if behind > LAG_S:
+        wrong.append(f"lag: {behind:.0f} s is the median of the last third; {LAG_S:.0f} s are allowed")
+    return wrong
+
+
+def of(found: Sequence[Sample], what: str) -> list[tuple[float, float]]:
+    return [(one.at, one.value) for one in found if one.what == what]
+
+
+def plan(drills: Sequence[Drill], hours: float, every_minutes: float, seed: int) -> list[Part]:
+    """One fault every so many minutes, drawn as a game day's are."""
+    parts = drawn(drills, hours * 60 * 20, seed)  # far more than needed: only their order is taken
+    usable = int(hours * 60 / every_minutes)
+    return [
+        Part(n + 1, part.drill, (n + 0.5) * every_minutes * 60)
+        for n, part in enumerate(parts[:usable])
+        if (n + 0.5) * every_minutes * 60 + part.seconds < hours * 3600
+    ]
+
+
+def html(title: str, found: Sequence[Sample], parts: Sequence[tuple[float, float]], wrong: Sequence[str]) -> str:
+    """The curves, one file."""
+    frame = Frame(found[0].at, found[-1].at, parts)
+    charts = [
+        drawing.chart(frame, f"{name}: memory, MB", {name: series(found, MEMORY, name)})
+        for name in sorted({one.of for one in found if one.what == MEMORY})
+    ]
+    charts += [
+        drawing.chart(frame, f"{name}: open files", {name: series(found, FILES, name)})
+        for name in sorted({one.of for one in found if one.what == FILES})
+    ]
+    whole = [drawing.chart(frame, what, {what: of(found, what)}) for what in (LAG, STATE, DISK, USERS)]
+    word = "FAIL" if wrong else "PASS"
+    said = "".join(f"<p>{escape(one)}</p>" for one in wrong)
+    head = f"<meta charset='utf-8'><title>{escape(title)}</title><style>{STYLE}</style>"
+    shown = f"<h1>{escape(title)}: <span class='{word}'>{word}</span></h1>{said}<p>Shaded: faults.</p>"
+    return f"<!doctype html><html lang='en'>{head}<body>{shown}{''.join(whole + charts)}</body></html>"
+
+
+def series(found: Sequence[Sample], what: str, name: str) -> list[tuple[float, float]]:
+    return [(one.at, one.value) for one in found if one.what == what and one.of == name]
+
+
+def journal(found: Sequence[Sample], wrong: Sequence[str]) -> str:
+    return json.dumps(
+        {
+            "failed": list(wrong),
+            "growth": [asdict(one) for one in growths(found)],
+            "samples": [[round(one.at, 1), *one[1:4], round(one.value, 2)] for one in found],
+        }
+    )

@@ -1,0 +1,77 @@
+"""What grows is found, whose it is and by how much; a fault's peak, a start and a steady hum are no growth."""
+
+import random
+
+import pytest
+
+from chaos import catalogue, soak
+from chaos.soak import DISK, FILES, LAG, MEMORY, USERS, Sample
+
+HUM = random.Random(1)
+
+
+def life(what: str, of: str, begin: float, hours: float, start: float, an_hour: float, pid: int = 1) -> list[Sample]:
+    """A program's samples: it grows up for 5 minutes, then hums, and grows so much an hour."""
+    count = int(hours * 360)
+    return [
+        Sample(begin + 10 * n, what, of, pid, start * min(1.0, 0.5 + n / 60) + an_hour * n / 360 + HUM.uniform(-3, 3))
+        for n in range(count)
+    ]
+
+
+def whole(users: float = 50.0, bytes_a_user: float = 9000.0, lag: float = 2.0) -> list[Sample]:
+    found = []
+    for n in range(360):
+        at = 10.0 * n
+        found += [
+            Sample(at, USERS, "", 0, users * at),
+            Sample(at, DISK, "", 0, 900 + users * at * bytes_a_user / 1e6),
+            Sample(at, LAG, "", 0, 60.0 if n % 30 < 3 else lag),
+        ]
+    return found
+
+
+def test_a_steady_system_with_faults_passes():
+    steady = [*life(MEMORY, "spark", 0, 1, 1400, 5), *life(FILES, "spark", 0, 1, 300, 1), *whole()]
+    assert soak.failures(steady) == []
+
+
+@pytest.mark.parametrize(
+    ("planted", "sentence"),
+    [
+        (life(MEMORY, "ingest", 0, 1, 120, 90), "ingest memory MB: +90"),
+        (life(FILES, "exporter", 0, 1, 60, 240), "exporter open files: +240"),
+        (whole(bytes_a_user=60_000), "disk: 60,000 bytes a user"),
+        (whole(lag=45), "lag: 45 s"),
+    ],
+    ids=["memory", "files", "disk", "lag"],
+)
+def test_what_grows_fails_by_its_name(planted: list[Sample], sentence: str):
+    (found,) = soak.failures(planted)
+    assert found.startswith(sentence[:-2])
+
+
+def test_each_life_of_a_program_is_looked_at_by_itself():
+    lives = life(MEMORY, "ingest", 0, 0.5, 300, 0, pid=1) + life(MEMORY, "ingest", 1800, 0.5, 500, 0, pid=2)
+    assert soak.failures(lives) == []
+    grows = life(MEMORY, "ingest", 0, 0.5, 300, 0, pid=1) + life(MEMORY, "ingest", 1800, 0.6, 500, 300, pid=2)
+    assert "ingest memory" in soak.failures(grows)[0]
+
+
+def test_a_life_that_was_too_short_claims_nothing():
+    assert soak.growths(life(MEMORY, "ingest", 0, 0.2, 300, 900)) == []
+
+
+def test_a_soak_has_a_fault_every_few_minutes_within_its_time():
+    parts = soak.plan(list(catalogue.everything()), 1, 5, 3)
+    assert 9 <= len(parts) <= 12
+    assert all(part.ends <= 3600 for part in parts)
+    assert parts == soak.plan(list(catalogue.everything()), 1, 5, 3)
+
+
+def test_the_curves_name_every_program_and_the_verdict():
+    found = [*life(MEMORY, "ingest", 0, 1, 120, 90), *whole()]
+    page = soak.html("A soak", found, [(600.0, 660.0)], soak.failures(found))
+    assert "FAIL" in page
+    assert "ingest: memory" in page
+    assert "<script" not in page

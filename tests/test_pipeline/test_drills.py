@@ -1,0 +1,47 @@
+"""A few drills on the running system, as an operator runs them: each ends with a verdict, and leaves its report."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from chaos import keep
+
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(400)]
+
+SHORT = {"broker-kill": "BrokerDown", "api-limits": "SourceLimited"}
+
+
+def test_short_drills_pass_and_leave_journal_report_and_history(stack):
+    done = stack.run("chaos", *SHORT, timeout_s=380)
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr + stack.ends_of_logs()
+    lines = [json.loads(line) for line in (stack.state.root / "drills" / keep.HISTORY).read_text().splitlines()]
+    told = {line["name"]: line for line in lines}
+    assert {name: told[name]["seen"] for name in SHORT} == SHORT
+    for line in told.values():
+        assert (line["verdict"], line["lost"], line["doubled"], line["wrong"]) == ("PASS", 0, 0, 0)
+        report = stack.state.root / "drills" / line["report"]
+        assert "<polyline" in report.read_text()
+        journal = json.loads(report.with_suffix(".json").read_text())
+        assert {"alerts", "told", "metrics", "mongodb", "cassandra", "page"} <= {note[1] for note in journal["notes"]}
+
+
+def test_a_drill_that_is_interrupted_leaves_everything_running(stack):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "chaos", "mongodb-kill"], env=stack.env, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        stack.until(lambda: stack.pid("documents") == 0, limit_s=150)
+        os.kill(process.pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 1, said
+    assert "everything is as it was" in said
+    stack.until(lambda: stack.pid("documents") != 0, limit_s=10)
+    stack.grown("stored", 50)
+    stack.audit()
