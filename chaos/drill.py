@@ -28,7 +28,6 @@ Say = Callable[[str], None]
 QUIET_S = 630  # some alerts look ten minutes back: one of an earlier drill may take so long to be silent
 INTERRUPTED = 20  # the exit code by which Chaos Toolkit rolls back
 ORDERS = ("start", "thaw", "up")
-CLEAR_S = 60  # for the alert to be silent again; what takes longer is told as not cleared
 RECENT_S = 60  # what was compared so lately, after an earlier drill, need not be compared again
 FREE_BYTES = 1_000_000_000
 FULL = 0.9  # of the outbox's bound
@@ -185,9 +184,9 @@ def clear(bounds: Bounds, target: Target, window: Window) -> None:
         said = verdict.alerts(bounds, Window(window.began, window.ended, time.time()), target.watch.all())  # type: ignore[union-attr]
         if said.detect_s is None:
             return "not seen" if time.time() < window.began + bounds.detect_s else ""
-        return "" if said.cleared_s is not None else "fires"
+        return "fires" if said.cleared_s is None and time.time() < window.ended + bounds.clear_s else ""
 
-    probes.patient(open_, CLEAR_S)
+    probes.patient(open_, max(bounds.clear_s, window.began + bounds.detect_s - time.time()))
 
 
 def failures(journal: dict[str, Any]) -> list[str]:

@@ -2,7 +2,8 @@
 What a drill leaves in the state folder's `drills/`: a journal (JSON), a report (HTML), and a line in history.jsonl.
 
 history.jsonl  {"at", "name", "number", "title", "verdict", "lost", "doubled", "phantom", "wrong", "detect_s",
-               "recover_s", "cleared_s", "delayed", "slowest_s", "backlog", "seen", "noise", "failed", "report"}
+               "recover_s", "cleared_s", "delayed", "slowest_s", "backlog", "seen", "noise", "page",
+               "failed", "report"}
 """
 
 import json
@@ -21,6 +22,7 @@ from chaos.target import Target
 HISTORY = "history.jsonl"
 COUNTED = {"lost": "lost", "doubled": "doubled", "phantom": "made up", "wrong": "wrong sums"}
 TIMES = {"detect_s": "seen", "recover_s": "recovered", "cleared_s": "cleared"}
+SAID = 6  # sentences of the page that are kept
 SLOWER = 1.5  # times the median of the earlier ones, and by more than SLOWER_S, is slower
 SLOWER_S = 5.0
 
@@ -82,6 +84,7 @@ def summary(outcome: Outcome) -> Line:
         "slowest_s": found.flow.slowest_s,
         "backlog": found.flow.backlog,
         "noise": sorted(found.alerts.unexpected),
+        "page": list(found.page.says)[:SAID],
     }
 
 

@@ -27,10 +27,12 @@ SILENT_S = 3.0  # no word of the Watchdog for so long is its silence
 @dataclass(frozen=True)
 class Bounds:
     """
-    What an experiment says of itself: the alerts of which one must fire, with their severity, those that may fire too,
-    and seconds until the promise must hold again. `silence`: the Watchdog must fall silent instead, as nobody is left
-    to fire an alert. `page_answers`: seconds within which the dashboard must answer throughout. `alone`: in a game day
-    it has no place.
+    What an experiment says of itself, in seconds where it is a time.
+
+    One alert of `expect` must fire with this severity within `detect_s`; those of `allow` may fire too. The promise
+    must hold again within `recover_s`, and the alert's silence is waited for `clear_s`. `silence`: the Watchdog must
+    fall silent instead, as nobody is left to fire. `page_answers`: so fast must the dashboard be drawn throughout, and
+    `page_says`: these words must stand in its boxes meanwhile. `alone`: it has no place in a game day.
     """
 
     expect: tuple[str, ...]
@@ -38,8 +40,10 @@ class Bounds:
     allow: tuple[str, ...] = ()
     recover_s: float = 30.0
     detect_s: float = 120.0
+    clear_s: float = 60.0
     silence: bool = False
     page_answers: float | None = None
+    page_says: tuple[str, ...] = ()
     alone: bool = False
 
 
@@ -90,12 +94,13 @@ class Flow:
 
 @dataclass(frozen=True)
 class Page:
-    """What the dashboard answered during the fault: how often, how often not, and how long it took at most."""
+    """The dashboard during the fault: how often it was drawn, how often not, the slowest, and what its boxes said."""
 
     answers: int = 0
     silent: int = 0
     slowest_ms: float = 0.0
     first_silence: str = ""
+    says: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -212,7 +217,8 @@ def flow(window: Window, found: Evidence, notes: Sequence[Note]) -> Flow:
     late, slowest, last = 0, 0.0, window.ended
     fresh: list[float] = []  # when users that were fetched after the fault were in both stores
     for one in relevant(window, found.passages):
-        done = max(one.stored, summed_at(one, passed) or window.until)
+        at = summed_at(one, passed)
+        done = max(one.stored, window.until if at is None else at)
         if done - one.fetched > LATE_S:
             late, slowest, last = late + 1, max(slowest, done - one.fetched), max(last, done)
         if one.fetched >= window.ended:
@@ -230,7 +236,10 @@ def relevant(window: Window, passages: Iterable[Passage]) -> list[Passage]:
 
 
 def summed_at(one: Passage, passed: Sequence[tuple[float, Mapping[str, int]]]) -> float | None:
-    """When the stats lane was first seen to be past this user's message (the ends grow, so it is searched for)."""
+    """
+    When the stats lane was first seen to be past this user's message (the ends grow, so it is searched for): None if it
+    never was, 0 if it was when the looking began.
+    """
     low, high = 0, len(passed)
     while low < high:
         middle = (low + high) // 2
@@ -238,7 +247,9 @@ def summed_at(one: Passage, passed: Sequence[tuple[float, Mapping[str, int]]]) -
             high = middle
         else:
             low = middle + 1
-    return passed[low][0] if low < len(passed) else None
+    if low == len(passed):
+        return None
+    return passed[low][0] if low else 0.0
 
 
 def backlog(window: Window, notes: Sequence[Note]) -> int:
@@ -262,6 +273,7 @@ def page(window: Window, notes: Sequence[Note]) -> Page:
         silent=len(silent),
         slowest_ms=max((note.values.get("ms", 0) for note in during), default=0),
         first_silence=str(silent[0].values.get(watch.DOWN, silent[0].values)) if silent else "",
+        says=tuple(dict.fromkeys(words for note in during for words in note.values.get("says", []))),
     )
 
 
@@ -294,6 +306,7 @@ def judge(
         failed.append(f"late: {of_flow.recover_s:.0f} s until the promise held; the bound is {bounds.recover_s:.0f} s")
     if bounds.page_answers is not None and (of_page.silent or of_page.slowest_ms > bounds.page_answers * 1000):
         failed.append(f"the page: {of_page.silent} answers missing, the slowest took {of_page.slowest_ms:.0f} ms")
+    failed += [f"the page never said {word}" for word in bounds.page_says if word not in " ".join(of_page.says)]
     return Verdict(of_users, of_alerts, of_flow, of_page, tuple(failed))
 
 

@@ -16,7 +16,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 import requests
+from cassandra import DriverException
+from cassandra.cluster import NoHostAvailable, Session
 
+from chaos import viewer
 from services import hops
 from services.outbox import outbox_path
 from spark.contract import DATABASE, KEYSPACE, LEDGER, NEWEST_USERS, STATS, Ledger
@@ -27,7 +30,7 @@ ALERTS, TOLD, METRICS, MONGODB, CASSANDRA, OUTBOX, PAGE, DISK = SOURCES = (
 DOWN = "down"  # the key of a note of which there is no answer; its value says why
 SETTLED = "settled"  # 1 once Prometheus lets alerts fire
 PATIENCE_S = 2.0
-EVERY_S = {ALERTS: 0.5, TOLD: 0.5, DISK: 2.0}
+EVERY_S = {ALERTS: 0.5, TOLD: 0.5, DISK: 2.0, PAGE: 2.0}
 
 # What is drawn over the fault's window, by the word in the journal.
 QUESTIONS = {
@@ -113,13 +116,17 @@ def of_mongodb(places: Places) -> Callable[[], dict[str, Any]]:
 
 def of_cassandra(places: Places) -> Callable[[], dict[str, Any]]:
     """How old the newest user in Cassandra's sums is, and how far the stats lane has summed each partition."""
-    session = None
+    sessions: list[Session] = []
 
     def ask() -> dict[str, Any]:
-        nonlocal session
-        session = session or hops.cassandra(places.hops, PATIENCE_S)
-        newest = session.execute(f"SELECT newest FROM {KEYSPACE}.lanes WHERE lane=%s", (STATS,)).one()
-        ledger = session.execute(f"SELECT body FROM {KEYSPACE}.{LEDGER} WHERE lane=%s", (STATS,)).one()
+        if not sessions:
+            sessions.append(hops.cassandra(places.hops, PATIENCE_S))
+        try:
+            newest = sessions[0].execute(f"SELECT newest FROM {KEYSPACE}.lanes WHERE lane=%s", (STATS,)).one()
+            ledger = sessions[0].execute(f"SELECT body FROM {KEYSPACE}.{LEDGER} WHERE lane=%s", (STATS,)).one()
+        except (DriverException, NoHostAvailable):  # a new session asks at once; an old one waits ever longer
+            sessions.pop().cluster.shutdown()
+            raise
         ends = msgspec.json.decode(ledger.body, type=Ledger).ends if ledger else {}
         found: dict[str, Any] = {"ends": {str(partition): end for partition, end in ends.items()}}
         return found | ({"age": age(newest.newest.replace(tzinfo=UTC))} if newest and newest.newest else {})
@@ -134,13 +141,6 @@ def of_outbox(places: Places) -> dict[str, Any]:
             "SELECT count(*), coalesce(sum(length(value)), 0), min(kept_at) FROM outbox"
         ).fetchone()
     return {"rows": rows, "bytes": size, "age": max(0.0, time.time() - oldest) if oldest else 0.0}
-
-
-def of_page(places: Places) -> dict[str, Any]:
-    """Whether the dashboard answers, and how fast (ms)."""
-    began = time.monotonic()
-    answer = requests.get(f"{places.dashboard}/_stcore/health", timeout=PATIENCE_S)
-    return {"status": answer.status_code, "ms": round((time.monotonic() - began) * 1000)}
 
 
 def of_disk(places: Places) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def sources(places: Places) -> dict[str, Asked]:
         MONGODB: of_mongodb(places),
         CASSANDRA: of_cassandra(places),
         OUTBOX: lambda: of_outbox(places),
-        PAGE: lambda: of_page(places),
+        PAGE: lambda: viewer.look(places.dashboard),
         DISK: lambda: of_disk(places),
     }
 

@@ -93,11 +93,11 @@ def evidence() -> Evidence:
     return Evidence(now, frozenset(ids), frozenset(ids), ids, ids, passages=passages)
 
 
-def killing(*more: dict[str, Any]) -> catalogue.Drill:
+def killing(*more: dict[str, Any], detect_s: float = 20.0) -> catalogue.Drill:
     kill = python("action", "kill", "chaos.faults", "kill", programs=["kafka-2"])
     start = python("action", "start", "chaos.faults", "start", programs=["kafka-2"])
     written = {"title": "a broker is killed", "description": "as a test", "method": [kill, *more, start]}
-    return catalogue.made("toy", 1, Bounds(("BrokerDown",)), written)
+    return catalogue.made("toy", 1, Bounds(("BrokerDown",), detect_s=detect_s, clear_s=1.0), written)
 
 
 def hold(seconds: float) -> dict[str, Any]:
@@ -175,8 +175,7 @@ def test_a_fault_that_cannot_be_made_is_a_failed_drill(world: World, monkeypatch
         raise programs.CannotBreak(f"{name} would not die")
 
     monkeypatch.setattr(world.toys, "kill", refuses)
-    monkeypatch.setattr(drill, "CLEAR_S", 0.1)
-    outcome = drill.run(killing(hold(0.2)), world.aimed, print, world.asked())
+    outcome = drill.run(killing(hold(0.2), detect_s=1.0), world.aimed, print, world.asked())
     assert outcome.verdict is not None
     assert "kill: " in outcome.verdict.failed[0]
     assert "kafka-2 would not die" in outcome.verdict.failed[0]

@@ -48,7 +48,9 @@ def notes(fires_at: float = 1025.0, silent_at: float = 1050.0, name: str = "Brok
         found.append(Note(at, TOLD, {"active": firing, "suppressed": {}}))
         passed = sum(fetched(n) + 3 <= at for n in range(60))
         found.append(Note(at, CASSANDRA, {"age": 3.0, "ends": {"0": passed}}))
-        found.append(Note(at, PAGE, {"status": 200, "ms": 12}))
+        found.append(
+            Note(at, PAGE, {"status": 200, "ms": 12, "says": ["Cassandra is unavailable"] if at == 1020 else []})
+        )
         found.append(Note(at, OUTBOX, {"rows": 40, "bytes": 9, "age": 0.2}))
         found.append(Note(at, METRICS, {"unread raw": 120.0, "unread stats": 90.0}))
     return found
@@ -131,6 +133,10 @@ PLANTED: dict[str, tuple[Callable[[], Any], str]] = {
             bounds=replace(BOUNDS, page_answers=2.0), seen=[*notes(), Note(1020.5, PAGE, {"down": "ConnectTimeout"})]
         ),
         "the page: 1 answers missing, the slowest took 12 ms",
+    ),
+    "a page that hides what it does not know": (
+        lambda: judged(bounds=replace(BOUNDS, page_says=("Cassandra", "MongoDB"))),
+        "the page never said MongoDB",
     ),
     "a fault that could not be made": (lambda: judged(undone=["kill kafka-2: failed"]), "kill kafka-2: failed"),
 }
