@@ -18,6 +18,9 @@ Cassandra, keyspace `vigie`: every row is the full value of its key, never an in
     canaries          (id = "newest") -> user_id, fetched_at, summed_at
     ledger            (lane) -> body: a Ledger as JSON, as of the last batch that is summed
     schema_version    (name) -> version
+
+The state folder
+    run/points/<name> a point of KILL_POINTS is armed: the driver dies there, once
 """
 
 import msgspec
@@ -40,6 +43,20 @@ KEYSPACE_CQL = (
     "CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = "
     "{{'class': 'NetworkTopologyStrategy', 'replication_factor': {replication}}}"
 )
+POINTS_FOLDER = "run/points"  # below the state folder
+BEFORE_USERS, BEFORE_RAW_LEDGER, BEFORE_RAW_COMMIT = "raw-before-users", "raw-before-ledger", "raw-before-commit"
+BEFORE_MINUTES, BEFORE_TOTALS = "stats-before-minutes", "stats-before-totals"
+BEFORE_STATS_LEDGER, BEFORE_STATS_COMMIT = "stats-before-ledger", "stats-before-commit"
+KILL_POINTS = (  # of a batch, each lane's in the order of its writes; the commit is Spark's, of the offsets
+    BEFORE_USERS,
+    BEFORE_RAW_LEDGER,
+    BEFORE_RAW_COMMIT,
+    BEFORE_MINUTES,
+    BEFORE_TOTALS,
+    BEFORE_STATS_LEDGER,
+    BEFORE_STATS_COMMIT,
+)
+
 TABLES = (
     """CREATE TABLE IF NOT EXISTS {keyspace}.stats_by_minute (
         dimension text, day date, minute timestamp, value text, users bigint, age_sum bigint,

@@ -28,7 +28,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from observability import access, lock, logs, metrics, names, retry, settings, telemetry, tracing
 from services.contract import USERS
-from spark import raw, report, retention, seen, session, stats, stores
+from spark import points, raw, report, retention, seen, session, stats, stores
 from spark.behind import Watch
 from spark.contract import RAW, STATS
 from spark.progress import Progress
@@ -128,16 +128,17 @@ def described(env: Mapping[str, str], stopping: threading.Event) -> list[Lane]:
     wanted, of_stores = settings.read(Settings, env), settings.read(stores.Settings, env)
     stores.check(of_stores)
     sink = settings.read(raw.Sink, env)
+    reached = points.of(wanted.state)
 
     def connect() -> Session:
         return stores.cassandra(of_stores)
 
     def of_raw(messages: DataFrame) -> tuple[DataFrame, Writer]:
-        return messages, raw.batch_writer(sink, stopping)
+        return messages, raw.batch_writer(sink, stopping, reached)
 
     def of_stats(messages: DataFrame) -> tuple[DataFrame, Writer]:
         noted = messages.sparkSession.sparkContext.accumulator(seen.NOTHING, seen.Sum())
-        writer = stats.batch_writer(connect, wanted.cassandra_concurrency, noted, stopping)
+        writer = stats.batch_writer(connect, wanted.cassandra_concurrency, noted, stopping, reached)
         return stats.by_minute(messages, wanted.dedup_minutes, noted), writer
 
     return [Lane(RAW, of_raw), Lane(STATS, of_stats)]

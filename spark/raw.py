@@ -34,7 +34,7 @@ from services.contract import (
     without_secrets,
 )
 from spark import ledger, report, seen
-from spark.contract import LEDGER, RAW, Counted
+from spark.contract import BEFORE_RAW_COMMIT, BEFORE_RAW_LEDGER, BEFORE_USERS, LEDGER, RAW, Counted
 from spark.contract import USERS as COLLECTION
 from spark.documents import (
     Document,
@@ -49,6 +49,7 @@ from spark.documents import (
     read_ledger,
     show_newest,
 )
+from spark.points import Reached
 from spark.seen import NOTHING, Canary, Seen
 
 log = Log(__name__)
@@ -88,11 +89,11 @@ class Outcome(msgspec.Struct, frozen=True):
     not_set_aside: str = ""
 
 
-def batch_writer(sink: Sink, stopping: threading.Event) -> Callable[[DataFrame, int], None]:
+def batch_writer(sink: Sink, stopping: threading.Event, reached: Reached) -> Callable[[DataFrame, int], None]:
     """
     Return what `foreachBatch` calls with each micro-batch.
 
-    When it returns, every record is stored or set aside, and counted in the ledger.
+    When it returns, every record is stored or set aside, and counted in the ledger. `reached` is told each kill point.
     """
     waiting = retry.policy("mongodb", (*STORE_DOWN, NotSetAside), stopping=stopping)
     database = connected(sink)
@@ -126,13 +127,16 @@ def batch_writer(sink: Sink, stopping: threading.Event) -> Callable[[DataFrame, 
     def write(batch: DataFrame, batch_id: int) -> None:
         nonlocal tries
         with report.batch(RAW, batch_id) as told:
+            reached(BEFORE_USERS)
             outcomes = waiting(once, batch)
+            reached(BEFORE_RAW_LEDGER)
             again, tries = tries > 1, 0
             whole = reduce(Seen.plus, (one.seen for one in outcomes), NOTHING)
             counted = waiting(account, batch_id, whole, [one for part in outcomes for one in part.known], again)
             writes = [written(one) for one in outcomes if one.seen.counted.read]
             report.done(told, whole, counted, writes, seconds(writes))
         log.info("batch stored", lane=RAW, batch=batch_id, **msgspec.structs.asdict(counted))
+        reached(BEFORE_RAW_COMMIT)
 
     return write
 

@@ -28,6 +28,10 @@ from spark.contract import (
     AGE,
     AGE_BAND,
     ALL_TIME,
+    BEFORE_MINUTES,
+    BEFORE_STATS_COMMIT,
+    BEFORE_STATS_LEDGER,
+    BEFORE_TOTALS,
     COUNTRY,
     DIMENSIONS,
     EVERYONE,
@@ -39,6 +43,7 @@ from spark.contract import (
     Counted,
     Ledger,
 )
+from spark.points import Reached
 from spark.seen import NOTHING, Canary, Seen
 from spark.totals import Key, Minute, Sums, Totals
 
@@ -189,12 +194,17 @@ class Tables:
 
 
 def batch_writer(
-    connect: Callable[[], Session], concurrency: int, noted: Accumulator[Seen], stopping: threading.Event
+    connect: Callable[[], Session],
+    concurrency: int,
+    noted: Accumulator[Seen],
+    stopping: threading.Event,
+    reached: Reached,
 ) -> Callable[[DataFrame, int], None]:
     """
     Return what `foreachBatch` calls.
 
     When it returns, every minute that the batch touched is stored and totalled, and the batch is in the ledger.
+    `reached` is told each kill point.
     """
     waiting = retry.policy("cassandra", STORE_DOWN, stopping=stopping)
     tables = waiting(lambda: Tables(connect(), concurrency))
@@ -221,16 +231,20 @@ def batch_writer(
             whole = noted.value
             minutes = [minute(row) for row in rows]
             done: list[report.Attempt] = []
+            reached(BEFORE_MINUTES)
             if rows:
                 done.append(waiting(put, "stats_by_minute", minutes_to_put(tables, minutes)))
+                reached(BEFORE_TOTALS)
                 sums = waiting(totals.take, minutes)
                 newest = max(row.newest for row in rows)
                 done.append(waiting(put, "totals", totals_to_put(tables, *sums, newest)))
                 # copies that were dropped may be in it
                 report.arrived(STATS, whole.fetched, whole.traced, done[-1].ended_ns)
+            reached(BEFORE_STATS_LEDGER)
             done.append(waiting(keep_ledger, batch_id, whole))
             report.done(told, whole, became(whole.counted), [written(done, whole)], sum(one.seconds for one in done))
         log.info("batch summed", lane=STATS, batch=batch_id, minutes=len(minutes), read=whole.counted.read)
+        reached(BEFORE_STATS_COMMIT)
 
     return write
 

@@ -20,6 +20,7 @@ import requests
 from kafka import KafkaProducer
 from pymongo import MongoClient
 
+from chaos import points
 from engines import supervise, tail
 from engines.state import State
 from observability import access, settings
@@ -109,6 +110,13 @@ class Stack:
         for process in [program, *program.children(recursive=True)]:
             if process.is_running():
                 process.kill()
+
+    def dies_at(self, point: str) -> None:
+        """Let the driver die at a point of its next batch, and wait until it is started again."""
+        before = self.until(lambda: self.pid("spark"))
+        points.arm(self.state, point)
+        self.until(lambda: not points.armed(self.state), 90)
+        self.until(lambda: self.pid("spark") not in (0, before))
 
     def signal(self, name: str, sign: signal.Signals) -> None:
         os.kill(self.pid(name), sign)

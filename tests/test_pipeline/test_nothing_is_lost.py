@@ -6,7 +6,6 @@ The audit computes the users that must exist from the seed, and compares them as
 
 import json
 import random
-import signal
 import time
 from datetime import UTC, date, datetime
 
@@ -15,6 +14,7 @@ import pytest
 from services.contract import DEAD_LETTERS, ORIGIN, REASON, STAGE, USERS, Source, decode, encode
 from services.records import parse
 from services.simulator import people
+from spark.contract import BEFORE_RAW_COMMIT, BEFORE_STATS_COMMIT, BEFORE_TOTALS
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]
 
@@ -36,18 +36,10 @@ def test_ingest_is_killed_20_times_at_random_moments(stack):
     assert " 0 copies" in stack.audit()["topic"]
 
 
-def test_the_driver_is_killed_inside_a_batch_of_each_lane(stack):
-    """The stores are frozen, so that a batch is surely under way at both sinks when the driver dies."""
-    for store in ("cassandra", "documents"):
-        stack.signal(store, signal.SIGSTOP)
-    try:
-        time.sleep(4)  # longer than a batch takes: each lane is now inside its sink
-        before = stack.pid("spark")
-        stack.kill("spark")
-    finally:
-        for store in ("cassandra", "documents"):
-            stack.signal(store, signal.SIGCONT)
-    stack.until(lambda: stack.pid("spark") not in (0, before))
+def test_the_driver_is_killed_between_the_writes_of_a_batch(stack):
+    """The points before a lane's ledger are in test_the_ledgers.py."""
+    for point in (BEFORE_TOTALS, BEFORE_RAW_COMMIT, BEFORE_STATS_COMMIT):
+        stack.dies_at(point)
     stack.grown("summed", 100)
     stack.audit()
 

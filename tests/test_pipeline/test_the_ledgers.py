@@ -15,7 +15,17 @@ from services.contract import USERS, Source, encode
 from services.records import parse
 from services.simulator import people
 from spark import documents
-from spark.contract import DATABASE, LEDGER, NEWEST_ID, RAW, STATS, Counted, Ledger
+from spark.contract import (
+    BEFORE_RAW_LEDGER,
+    BEFORE_STATS_LEDGER,
+    DATABASE,
+    LEDGER,
+    NEWEST_ID,
+    RAW,
+    STATS,
+    Counted,
+    Ledger,
+)
 from spark.contract import USERS as COLLECTION
 from spark.seen import Canary
 
@@ -90,11 +100,9 @@ def test_every_message_from_start_to_end_is_in_the_ledger_and_every_user_in_the_
 
 
 def test_a_driver_that_was_killed_counts_nothing_twice(stack):
-    for _ in range(2):
-        before = stack.pid("spark")
-        stack.kill("spark")
-        stack.until(lambda before=before: stack.pid("spark") not in (0, before))
-        stack.grown("stored", 40)
+    for point in (BEFORE_RAW_LEDGER, BEFORE_STATS_LEDGER):
+        stack.dies_at(point)
+    stack.grown("stored", 40)
     stack.until(lambda: agree(stack), limit_s=150)
 
 
