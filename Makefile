@@ -1,6 +1,6 @@
 # One front door: every verb is one line of `make help`. A setting of .env is given as `make up VIGIE_RATE=100`.
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs journey test check audit images test-compose secrets drill gameday soak tools environment there
+.PHONY: help up down status logs journey test check audit images test-compose secrets drill gameday soak rebuild tools environment there
 
 PYTHON := .venv/bin/python
 BROKERS ?=
@@ -30,6 +30,9 @@ journey: there ## one user's way through every hop (USER=uuid)
 
 audit: there ## count every hop and compare
 	@$(PYTHON) -m services.audit
+
+rebuild: there ## Cassandra's sums anew from MongoDB's users, while Spark's lanes rest
+	@$(PYTHON) -m engines without spark $(PYTHON) -m spark.rebuild
 
 drill: there ## break a part on purpose, and count: NAME=broker-kill, NAME=all; without a name they are listed
 	@$(PYTHON) -m chaos $(NAME)

@@ -1,16 +1,18 @@
-"""`python -m engines up|down|status|logs`: the one way to start, stop and look at the system."""
+"""`python -m engines up|down|status|logs|without`: the one way to start, stop and look at the system."""
 
 import argparse
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 
-from engines import config, tail
+from engines import config, supervise, tail, tools
 from engines.brokers import CannotFormat
 from engines.console import say
 from engines.down import StillThere, down
 from engines.fetch import CannotFetch
+from engines.programs import environment
 from engines.state import State
 from engines.status import plain, status, text
 from engines.supervise import CannotSupervise, NotRunning
@@ -71,9 +73,28 @@ def run_logs(options: Options, env: Mapping[str, str]) -> int:
     return 0
 
 
+def run_without(options: Options, env: Mapping[str, str]) -> int:
+    state = State(config.folder(env))
+    whole = config.environ(env, running=True)
+    java = tools.java(whole)
+    if java is None:
+        raise Refused(tools.no_java(whole))
+    with state.alone():
+        known = supervise.processes(state)
+        if options.program not in known:
+            raise Refused(f"{options.program}: no such program runs; there are {', '.join(known)}")
+        ran = known[options.program].state in supervise.UNDER_WAY
+        supervise.stop(state, options.program)
+        try:
+            return subprocess.run(options.command, env=environment(whole, state, java.home), check=False).returncode
+        finally:
+            if ran:
+                supervise.start(state, options.program)
+
+
 def parser() -> argparse.ArgumentParser:
     whole = argparse.ArgumentParser(prog="python -m engines", description=__doc__)
-    verbs = whole.add_subparsers(required=True, metavar="up|down|status|logs")
+    verbs = whole.add_subparsers(required=True, metavar="up|down|status|logs|without")
 
     def verb(name: str, run: Callable[[Options, Mapping[str, str]], int], words: str) -> argparse.ArgumentParser:
         made = verbs.add_parser(name, help=words, description=words)
@@ -90,6 +111,11 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--trace", default="", metavar="ID", help="the lines of this trace from all logs")
     one.add_argument("--lines", type=int, default=100, metavar="N", help="how many of the last lines (100)")
     one.add_argument("--follow", action="store_true", help="go on with what is written from now on")
+    one = verb(
+        "without", run_without, "run a command while one program is stopped; it is started again whatever happens"
+    )
+    one.add_argument("program", metavar="NAME", help="a program, such as spark")
+    one.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="the command and its words")
     return whole
 
 

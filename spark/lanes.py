@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -173,6 +173,17 @@ def serve(spark: SparkSession, env: Mapping[str, str], stopping: threading.Event
     return 1 if broken else 0
 
 
+def alone(state: Path) -> AbstractContextManager[None]:
+    """
+    Keep others from the checkpoints, and from what their lanes write.
+
+    Raises:
+        Held: lanes run on them.
+    """
+    place = checkpoint(state, "lock")
+    return lock.alone(place, f"{place.parent}: lanes run on these checkpoints; stop them first: make down")
+
+
 def set_aside(state: Path, lane: str) -> Path:
     """Keep a lane's checkpoint under a name with the time; return it."""
     place = checkpoint(state, lane)
@@ -192,8 +203,7 @@ def main(argv: list[str] | None = None) -> int:
     stopping = threading.Event()
     try:
         env = settings.environ()
-        place = Path(env["VIGIE_STATE"]) / "data" / "checkpoints"
-        with lock.alone(place / "lock", f"{place}: lanes run on these checkpoints; stop them first: make down"):
+        with alone(Path(env["VIGIE_STATE"])):
             if asked.set_checkpoint_aside:
                 logs.start("spark")
                 kept = set_aside(Path(env["VIGIE_STATE"]), asked.set_checkpoint_aside)

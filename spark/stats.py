@@ -74,10 +74,14 @@ def facts(parts: Iterator[pa.RecordBatch], noted: Accumulator[Seen]) -> Iterator
     for part in parts:
         rows, beside = sort(part)
         noted.add(seen.of(part).plus(beside))
-        columns = list(zip(*rows, strict=True)) or [()] * len(_SCHEMA)
-        yield pa.RecordBatch.from_arrays(
-            [pa.array(c, field.type) for c, field in zip(columns, _SCHEMA, strict=True)], schema=_SCHEMA
-        )
+        yield columns(rows)
+
+
+def columns(rows: Sequence[tuple[object, ...]]) -> pa.RecordBatch:
+    """Rows of FACTS as Arrow has them."""
+    values = list(zip(*rows, strict=True)) or [()] * len(_SCHEMA)
+    arrays = [pa.array(some, field.type) for some, field in zip(values, _SCHEMA, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=_SCHEMA)
 
 
 def sort(part: pa.RecordBatch) -> tuple[list[tuple[object, ...]], Seen]:
@@ -111,10 +115,20 @@ def sort(part: pa.RecordBatch) -> tuple[list[tuple[object, ...]], Seen]:
 
 def by_minute(messages: DataFrame, dedup_minutes: int, noted: Accumulator[Seen]) -> DataFrame:
     """
-    Count messages of users.raw: (minute, dimension, value) -> users, age_sum, and the newest `fetched_at` among them.
+    Count messages of users.raw, as `summed` has it.
 
     A user is counted once if its copies are appended within `dedup_minutes` of each other.
     """
+    return summed(
+        messages.select(*seen.COLUMNS)
+        .mapInArrow(lambda parts: facts(parts, noted), FACTS)
+        .withWatermark("at", f"{dedup_minutes} minutes")
+        .dropDuplicatesWithinWatermark(["user_id"])
+    )
+
+
+def summed(users: DataFrame) -> DataFrame:
+    """Count users (FACTS): (minute, dimension, value) -> users, age_sum, and the newest `fetched_at` among them."""
     band = (F.floor(F.col("age") / AGE_BAND) * AGE_BAND).cast("string")
     values: dict[str, Column] = {
         EVERYONE: F.lit(EVERYONE),
@@ -125,11 +139,7 @@ def by_minute(messages: DataFrame, dedup_minutes: int, noted: Accumulator[Seen])
     }
     facets = [F.struct(F.lit(name).alias("dimension"), values[name].alias("value")) for name in DIMENSIONS]
     return (
-        messages.select(*seen.COLUMNS)
-        .mapInArrow(lambda parts: facts(parts, noted), FACTS)
-        .withWatermark("at", f"{dedup_minutes} minutes")
-        .dropDuplicatesWithinWatermark(["user_id"])
-        .select("at", "fetched_at", "age", F.explode(F.array(*facets)).alias("facet"))
+        users.select("at", "fetched_at", "age", F.explode(F.array(*facets)).alias("facet"))
         .groupBy(F.window("at", "1 minute").alias("window"), "facet.dimension", "facet.value")
         .agg(F.count("*").alias("users"), F.sum("age").alias("age_sum"), F.max("fetched_at").alias("newest"))
         .select(F.col("window.start").alias("minute"), "dimension", "value", "users", "age_sum", "newest")
@@ -174,14 +184,12 @@ class Tables:
     def days(self) -> dict[date, dict[Key, Sums]]:
         """The stored totals of every day."""
         periods = [row.period for row in self.session.execute(f"SELECT DISTINCT period FROM {KEYSPACE}.totals")]
-        return {
-            date.fromisoformat(period): {
-                (row.dimension, row.value): Sums(row.users, row.age_sum)
-                for row in self.session.execute(self.get_totals, (period,))
-            }
-            for period in periods
-            if period != ALL_TIME
-        }
+        return {date.fromisoformat(period): self.totals(period) for period in periods if period != ALL_TIME}
+
+    def totals(self, period: str) -> dict[Key, Sums]:
+        """The stored totals of a day, or of ALL_TIME."""
+        rows = self.session.execute(self.get_totals, (period,))
+        return {(row.dimension, row.value): Sums(row.users, row.age_sum) for row in rows}
 
     def put(self, writes: Iterable[Write]) -> None:
         """
