@@ -1,6 +1,6 @@
 # One front door: every verb is one line of `make help`. A setting of .env is given as `make up VIGIE_RATE=100`.
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs journey test check audit images test-compose secrets drill gameday soak rebuild tools environment there
+.PHONY: help up down status logs journey test check audit images test-compose secrets drill gameday soak rebuild forget tools environment there
 
 PYTHON := .venv/bin/python
 BROKERS ?=
@@ -27,6 +27,9 @@ logs: there ## the end of a program's log (WHAT=spark, FOLLOW=1), or one trace's
 
 journey: there ## one user's way through every hop (USER=uuid)
 	@$(PYTHON) -m services.journey "$(if $(filter command,$(origin USER)),$(USER))"
+
+forget: there ## one person is removed from MongoDB and the outbox (USER=uuid)
+	@$(PYTHON) -m services.forget "$(if $(filter command,$(origin USER)),$(USER))"
 
 audit: there ## count every hop and compare
 	@$(PYTHON) -m services.audit

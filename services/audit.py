@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -34,8 +34,10 @@ from services.contract import DEAD_LETTERS, USERS
 from services.evidence import (
     Fetched,
     Key,
+    Minutes,
     OnTopic,
     Settings,
+    Stored,
     Summed,
     Sums,
     User,
@@ -50,14 +52,12 @@ from services.evidence import (
 )
 from services.simulator.people import ids as ids_of_page
 from services.source import MAX_PAGE, generation_of
-from spark.contract import (
-    ALL_TIME,
-    EVERYONE,
-)
+from spark.contract import ALL_TIME, DIMENSIONS, EVERYONE
 
 SHOWN = 5  # ids named of each difference
 LOOK_EVERY_S = 0.2
 FEW = 100  # messages; more than that are no canaries alone
+OLDEST = 150  # years, by the contract
 
 
 @dataclass(frozen=True)
@@ -157,25 +157,25 @@ def audit(wanted: Settings, patience_s: float) -> Iterator[Finding]:
         later = pool.submit(stored_then, wanted, lambda: asking(left_for, wanted, ends), patience_s, given_up)
         topic = asking(read_topics, reader, ends, start.outbox_id)
         yield from of_topic(start, topic)
-        users = later.result()
+        stored = later.result()
+        users, ids = stored.users, {*stored.users, *stored.forgotten}
         dead = asking(topic_ends, reader)
         letters = asking(
             read_topics, reader, {tp: end for tp, end in dead.items() if tp.topic == DEAD_LETTERS}, start.outbox_id
         )
         yield of_poison(topic, letters)
-        yield of_store(topic, users)
+        yield of_store(topic, ids)
+        yield of_forgotten(wanted, stored)
         yield asking(phantoms, reader, topic, users)
-        yield from of_sums(wanted, users, fence, lambda: asking(is_quiet, reader, ends), patience_s)
+        yield from of_sums(wanted, stored, fence, lambda: asking(is_quiet, reader, ends), patience_s)
     finally:
         given_up.set()
         reader.close()
         pool.shutdown()
-    yield of_seed(wanted, start, topic, letters, users)
+    yield of_seed(wanted, start, topic, letters, ids)
 
 
-def stored_then(
-    wanted: Settings, left: Callable[[], str], patience_s: float, given_up: threading.Event
-) -> dict[str, User]:
+def stored_then(wanted: Settings, left: Callable[[], str], patience_s: float, given_up: threading.Event) -> Stored:
     """
     Every user in MongoDB, once both lanes have read all that must be there.
 
@@ -188,8 +188,9 @@ def stored_then(
 
 def of_ingestion(start: Fetched) -> Finding:
     c = start.counts
-    users = c.duplicates + c.rejected + c.acknowledged + c.waiting
-    letters, canaries = c.acknowledged_dead + c.waiting_dead, c.acknowledged_canaries + c.waiting_canaries
+    users = c.duplicates + c.rejected + c.acknowledged + c.waiting + c.forgotten
+    letters = c.acknowledged_dead + c.waiting_dead + c.forgotten_dead
+    canaries = c.acknowledged_canaries + c.waiting_canaries
     differs = ""
     if users != c.fetched:
         differs = f"fetched {c.fetched:,} but known, set aside, acknowledged and waiting are {users:,}"
@@ -198,6 +199,7 @@ def of_ingestion(start: Fetched) -> Finding:
     elif canaries != c.canaries:
         differs = f"{c.canaries:,} canaries but {canaries:,} are acknowledged or wait"
     counted = f"{c.fetched:,} fetched, {c.duplicates:,} known already, {c.rejected:,} set aside"
+    counted += f", {c.forgotten:,} forgotten unsent" if c.forgotten else ""
     return Finding("ingestion", counted, differs)
 
 
@@ -211,12 +213,12 @@ def of_topic(start: Fetched, topic: OnTopic) -> Iterator[Finding]:
     yield Finding(
         "topic",
         f"{users:,} sent, {there}, {topic.canaries:,} canaries of {canaries:,}",
-        missing_rows(topic, users + canaries, topic.rows, start.last_row),
+        missing_rows(topic, users + canaries, topic.rows - start.forgotten, start.last_row),
     )
     yield Finding(
         "dead letters",
         f"{letters:,} sent, {len(topic.dead_rows):,} on the topic",
-        missing_rows(topic, letters, topic.dead_rows, start.last_row),
+        missing_rows(topic, letters, topic.dead_rows - start.forgotten, start.last_row),
     )
 
 
@@ -231,9 +233,16 @@ def of_poison(topic: OnTopic, letters: OnTopic) -> Finding:
     return Finding("poison", f"{len(topic.poison):,} on the topic", named("without a dead letter", missing))
 
 
-def of_store(topic: OnTopic, users: Mapping[str, User]) -> Finding:
-    missing = set(topic.ids) - set(users)
-    return Finding("raw lane", f"{len(users):,} users in MongoDB", named("on the topic, not stored", missing))
+def of_store(topic: OnTopic, ids: Collection[str]) -> Finding:
+    missing = set(topic.ids).difference(ids)
+    return Finding("raw lane", f"{len(ids):,} users in MongoDB", named("on the topic, not stored", missing))
+
+
+def of_forgotten(wanted: Settings, stored: Stored) -> Finding:
+    """Nobody who was forgotten may be back, as after a backup of MongoDB was played in; retention may take the rest."""
+    back = stored.registered - stored.forgotten if not wanted.users_days else stored.registered & set(stored.users)
+    counted = f"{len(stored.forgotten):,} users forgotten; nothing of them is kept but the id"
+    return Finding("forgotten", counted, named("forgotten and back, or not kept out (make forget again)", back))
 
 
 def phantoms(reader: KafkaConsumer, topic: OnTopic, users: Mapping[str, User]) -> Finding:
@@ -254,11 +263,11 @@ def is_quiet(reader: KafkaConsumer, ends: Mapping[TopicPartition, int]) -> bool:
 
 
 def of_sums(
-    wanted: Settings, users: Mapping[str, User], fence: datetime, quiet: Callable[[], bool], patience_s: float
+    wanted: Settings, stored: Stored, fence: datetime, quiet: Callable[[], bool], patience_s: float
 ) -> Iterator[Finding]:
     """
     Minutes are compared one by one, the running one too if nothing was appended since the fence; totals, which may go
-    on growing, with the sums of their parts.
+    on growing, with the sums of their parts. Who was forgotten stays in the sums.
     """
     session = hops.cassandra(wanted)
     try:
@@ -268,10 +277,11 @@ def of_sums(
         before = datetime.max.replace(tzinfo=UTC) if quiet() else fence.replace(second=0, microsecond=0)
         expected = {
             (minute, key): sums
-            for (minute, key), sums in expected_sums(users.values(), before).items()
+            for (minute, key), sums in expected_sums(stored.users.values(), before).items()
             if (fence.date() - minute.date()).days < wanted.days_compared
         }
-        yield of_minutes(expected, {key: sums for key, sums in found.items() if key[0] < before})
+        found = {key: sums for key, sums in found.items() if key[0] < before}
+        yield of_minutes(with_forgotten(expected, found, stored), found)
         for day in days:
             total, parts = partial(summed.totals, str(day)), partial(minutes_added, summed, day)
             yield of_total(f"day {day}", total, parts, patience_s)
@@ -285,11 +295,31 @@ def of_sums(
         session.cluster.shutdown()
 
 
+def with_forgotten(expected: Minutes, found: Minutes, stored: Stored) -> Minutes:
+    """
+    What is expected once the forgotten are given back: no document says what they were, but how many a minute had is
+    known. What is too much in a minute is theirs as far as there were so many, and has an age that people have.
+    """
+    more: dict[tuple[datetime, str], dict[Key, int]] = defaultdict(dict)
+    for (minute, key), (n, age) in found.items():
+        had, had_age = expected.get((minute, key), (0, 0))
+        if n > had and 0 <= age - had_age <= OLDEST * (n - had):
+            more[minute, key[0]][key] = n - had
+    ahead = dict.fromkeys(DIMENSIONS, stored.ahead)
+    whole = dict(expected)
+    for (minute, dimension), keys in sorted(more.items()):
+        unknown = max(0, sum(keys.values()) - stored.minutes[minute])
+        if unknown <= ahead[dimension]:
+            ahead[dimension] -= unknown
+            whole |= {(minute, key): found[minute, key] for key in keys}
+    return whole
+
+
 def minutes_added(summed: Summed, day: date) -> dict[Key, Sums]:
     return added([summed.minutes(day)])
 
 
-def of_minutes(expected: Mapping[tuple[datetime, Key], Sums], found: Mapping[tuple[datetime, Key], Sums]) -> Finding:
+def of_minutes(expected: Minutes, found: Minutes) -> Finding:
     users = sum(sums[0] for (_, key), sums in found.items() if key[0] == EVERYONE)
     counted = f"{users:,} users, {len({key for _, key in found})} values, minute by minute"
     return Finding("stats lane", counted, differing(expected, found))
@@ -307,18 +337,18 @@ def of_total(
     return Finding(name, counted, "" if between(low, middle, high) else differing(middle, high))
 
 
-def of_seed(wanted: Settings, start: Fetched, topic: OnTopic, letters: OnTopic, users: Mapping[str, User]) -> Finding:
+def of_seed(wanted: Settings, start: Fetched, topic: OnTopic, letters: OnTopic, ids: Collection[str]) -> Finding:
     if not wanted.source_url.endswith(f":{wanted.simulator_port}/api/"):
         return Finding("seed", "the source is not the simulator: who must exist is not known here")
     if wanted.users_days:
         return Finding("seed", "users are removed after VIGIE_USERS_RETENTION_DAYS: who must exist is not known here")
     pages = asked_pages(start.seed, wanted.pages) if wanted.pages else start.pages
     expected = expected_ids(pages, wanted.page_size, wanted.nationalities)
-    missing = expected - set(users) - topic.dead_ids - letters.dead_ids
+    missing = expected.difference(ids) - topic.dead_ids - letters.dead_ids
     counted = f"{len(expected):,} users must exist by seed {start.seed}, pages {sum(pages.values()):,}"
     if missing:
         return Finding("seed", counted, named("neither stored nor set aside", missing))
-    twice = [i for i in expected if i in users and i in topic.dead_ids and i not in topic.ids]
+    twice = [i for i in expected if i in ids and i in topic.dead_ids and i not in topic.ids]
     return Finding("seed", counted, named("stored, but only the dead letters had them", twice))
 
 

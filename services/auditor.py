@@ -77,6 +77,7 @@ class Auditor:
         self._windows = {check: Window() for check in gaps.CHECKS if check not in left_out}
         self._outbox_id = ""
         self._raw: Ledger | None = None
+        self._ahead = 0
 
     def run(self) -> None:
         """Compare for ever; ends the process when too many questions were never answered."""
@@ -102,11 +103,17 @@ class Auditor:
         for store, said in ((MONGODB, mongo), (CASSANDRA, cassandra)):
             if said:
                 self.seen.newest[store] = said[1]
-        if mongo and mongo[0].after:
-            self._raw = mongo[0].after
+        if mongo:
+            self._raw, self._ahead = mongo[0].after or self._raw, mongo[0].ahead
         self._tell_silence(silent)
         return Reading(
-            mongo[0] if mongo else None, cassandra[0] if cassandra else None, before, kafka, after, self._raw
+            mongo[0] if mongo else None,
+            cassandra[0] if cassandra else None,
+            before,
+            kafka,
+            after,
+            self._raw,
+            self._ahead,
         )
 
     def judge(self, reading: Reading, at: float) -> None:

@@ -1,8 +1,8 @@
 """
 The dead letters: `list` them, and `replay` those that are users after all, now that the code or the source was mended.
 
-A letter is sent to users.raw once: what the topic holds already, by the letter's place or the user's id, is left. The
-letters stay where they are, until their topic's retention ends.
+A letter is sent to users.raw once: what the topic holds already, by the letter's place or the user's id, is left, so is
+who was forgotten. The letters stay where they are, until their topic's retention ends.
 """
 
 import argparse
@@ -16,9 +16,10 @@ import msgspec
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError
+from pymongo.errors import PyMongoError
 
 from observability import access, lock, logs, settings
-from services import records, topics
+from services import hops, records, topics
 from services.contract import (
     DEAD_LETTERS,
     INGEST,
@@ -40,7 +41,7 @@ DELIVERY_S = 60
 
 
 @dataclass(frozen=True)
-class Settings(access.Kafka):
+class Settings(access.Kafka, access.Mongo):
     """Where the letters are, and how large a record may be."""
 
     state: Path
@@ -109,20 +110,22 @@ def event(letter: Letter, max_bytes: int) -> UserEvent:
 
 def replay(wanted: Settings, reader: KafkaConsumer, letters: Sequence[Letter]) -> dict[str, int]:
     """
-    Send the users among these letters to users.raw; return how many were sent, were there already, are still refused.
+    Send the users among these letters to users.raw; return how many were sent, and of the others why they were not.
 
     Raises:
+        PyMongoError: MongoDB does not say who was forgotten.
         Undecided: the brokers did not take all of them; call again.
         TopicUnreadable, KafkaError: the brokers cannot be read.
     """
     known: set[str] = set()
+    forgotten = hops.forgotten(wanted)
     originals = {letter.origin for letter in letters}
     for record in _all(reader, USERS):
         if f"{record.topic}:{record.partition}:{record.offset}" in originals:
             continue  # the poison that the letter was made of: it has the user's key, and is no user
         known.add((record.key or b"").decode(errors="replace"))
         known.update((value or b"").decode(errors="replace") for name, value in record.headers if name == REPLAY)
-    counts = {"sent": 0, "there already": 0, "still refused": 0}
+    counts = {"sent": 0, "there already": 0, "still refused": 0, "forgotten": 0}
     producer = KafkaProducer(
         **wanted.kafka(),
         acks="all",
@@ -140,6 +143,9 @@ def replay(wanted: Settings, reader: KafkaConsumer, letters: Sequence[Letter]) -
                 user = event(letter, wanted.max_record_bytes)
             except ContractError:
                 counts["still refused"] += 1
+                continue
+            if user.user_id in forgotten:
+                counts["forgotten"] += 1
                 continue
             if {letter.place, user.user_id} & known:
                 counts["there already"] += 1
@@ -200,6 +206,9 @@ def main(argv: list[str] | None = None) -> int:
             reader.close()
     except (KafkaError, topics.TopicUnreadable) as error:
         print(f"the brokers do not give the letters (make status): {error}", file=sys.stderr)
+        return 1
+    except PyMongoError as error:
+        print(f"MongoDB does not say who was forgotten (make status): {str(error)[:200]}", file=sys.stderr)
         return 1
     except (lock.Held, Undecided) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)

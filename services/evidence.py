@@ -33,6 +33,7 @@ from spark.contract import USERS as COLLECTION
 
 Key = tuple[str, str]  # dimension, value
 Sums = tuple[int, int]  # users, age_sum
+Minutes = dict[tuple[datetime, Key], Sums]
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Fetched:
     last_row: int
     seed: str
     pages: dict[str, int]  # seed (with its generation) -> pages kept
+    forgotten: frozenset[int] = frozenset()  # rows removed that may have been on their way to the topic
 
 
 @dataclass
@@ -94,6 +96,7 @@ def fetched(wanted: Settings) -> Fetched:
             counts=read_counts(db),
             last_row=last[0] if last else 0,
             seed=seed,
+            forgotten=frozenset(seq for (seq,) in db.execute("SELECT seq FROM forgotten")),
             pages={name: page - 1 for name, page in cursors if name == seed or name.startswith(f"{seed}.")},
         )
 
@@ -163,16 +166,42 @@ class User(NamedTuple):
     nationality: str
 
 
-def stored_users(wanted: Settings) -> dict[str, User]:
-    """Every document of MongoDB, by id, with what is summed of it."""
-    shown = {"appended_at": 1, "gender": 1, "nat": 1, "location.country": 1, "dob.age": 1}
+@dataclass
+class Stored:
+    """
+    Every document of MongoDB: users by id, with what is summed of each, and the ids of those forgotten.
+
+    Of the forgotten who had been stored `minutes` counts when they were appended; `ahead` were not yet. `registered`
+    are the erasures that were done before the documents were read.
+    """
+
+    users: dict[str, User] = field(default_factory=dict)
+    forgotten: set[str] = field(default_factory=set)
+    minutes: Counter[datetime] = field(default_factory=Counter)
+    ahead: int = 0
+    registered: set[str] = field(default_factory=set)
+
+
+def stored_users(wanted: Settings) -> Stored:
+    """Read MongoDB whole."""
+    shown = ("appended_at", "gender", "nat", "location.country", "dob.age", "forgotten_at", "topic")
+    found = Stored(registered=hops.forgotten(wanted))
     with hops.mongo(wanted) as client:
-        return {
-            one["_id"]: User(
-                one["appended_at"], one["location"]["country"], one["gender"], one["dob"]["age"], one["nat"]
-            )
-            for one in client[DATABASE][COLLECTION].find({}, shown)
-        }
+        for one in client[DATABASE][COLLECTION].find({}, shown):
+            if "forgotten_at" not in one:
+                facts = one["location"]["country"], one["gender"], one["dob"]["age"], one["nat"]
+                found.users[one["_id"]] = User(one["appended_at"], *facts)
+                continue
+            found.forgotten.add(one["_id"])
+            if one["topic"]:
+                found.minutes[minute_of(one["appended_at"])] += 1
+            else:
+                found.ahead += 1
+    return found
+
+
+def minute_of(at: datetime) -> datetime:
+    return at.replace(second=0, microsecond=0)
 
 
 def of_user(user: User) -> dict[str, str]:
@@ -186,11 +215,11 @@ def of_user(user: User) -> dict[str, str]:
     }
 
 
-def expected_sums(users: Iterable[User], before: datetime) -> dict[tuple[datetime, Key], Sums]:
+def expected_sums(users: Iterable[User], before: datetime) -> Minutes:
     """What Cassandra must hold for every minute before `before`, summed from the documents."""
     alike: Counter[User] = Counter()
     for user in users:
-        minute = user.appended_at.replace(second=0, microsecond=0)
+        minute = minute_of(user.appended_at)
         if minute < before:
             alike[user._replace(appended_at=minute)] += 1
     sums: dict[tuple[datetime, Key], Sums] = defaultdict(lambda: (0, 0))

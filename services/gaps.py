@@ -46,11 +46,16 @@ class OfKafka:
 
 @dataclass(frozen=True)
 class OfMongo:
-    """The raw lane's ledger before and after the documents were counted (None: they were not in this round)."""
+    """
+    The raw lane's ledger before and after the documents were counted (None: they were not in this round).
+
+    Users that were forgotten `ahead` of being stored have a document that is not counted.
+    """
 
     before: Ledger | None
     documents: int | None
     after: Ledger | None
+    ahead: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,8 @@ class Reading:
     """
     One round, None for what is silent. In the order of time: the stores, the outbox, Kafka, the outbox again.
 
-    `raw` is the newest of the raw lane's ledgers that is known, if the store is silent from an earlier round.
+    `raw` is the newest of the raw lane's ledgers that is known, if the store is silent from an earlier round. `ahead`
+    users were forgotten before they were stored: they may be summed, and are never among the raw lane's users.
     """
 
     mongo: OfMongo | None
@@ -76,6 +82,7 @@ class Reading:
     kafka: OfKafka | None
     after: OfOutbox | None
     raw: Ledger | None
+    ahead: int = 0
 
 
 class Difference(NamedTuple):
@@ -94,8 +101,8 @@ def ingestion(reading: Reading) -> Difference | None:
     if reading.before is None:
         return None
     c = reading.before.counts
-    users = c.fetched - (c.duplicates + c.rejected + c.waiting + c.acknowledged)
-    letters = c.rejected - (c.waiting_dead + c.acknowledged_dead)
+    users = c.fetched - (c.duplicates + c.rejected + c.waiting + c.acknowledged + c.forgotten)
+    letters = c.rejected - (c.waiting_dead + c.acknowledged_dead + c.forgotten_dead)
     return exactly(users or letters)
 
 
@@ -111,7 +118,7 @@ def topic(reading: Reading) -> Difference | None:
     ledger = reading.raw or NOTHING
     b, a = before.counts, after.counts
     sent = b.before + b.acknowledged + b.acknowledged_canaries
-    may_be = a.before + a.acknowledged + a.acknowledged_canaries + a.waiting + a.waiting_canaries
+    may_be = a.before + a.acknowledged + a.acknowledged_canaries + a.waiting + a.waiting_canaries + a.forgotten
     foreign = ledger.totals.read - ledger.totals.ours
     most_ours = total(kafka.ends) - foreign
     unknown = beyond(kafka.ends, ledger.ends) + total(ledger.starts) + (total(kafka.begins) if b.before else 0)
@@ -154,7 +161,7 @@ def summed(reading: Reading) -> Difference | None:
     ahead = beyond(raw.ends, stats.ends)
     coming = beyond(reading.kafka.ends, raw.ends) + total(raw.starts) if reading.kafka else math.inf
     users = raw.totals.users
-    return Difference(users - in_total, users - ahead - in_total, users + coming - in_total)
+    return Difference(users - in_total, users - ahead - in_total, users + coming + reading.ahead - in_total)
 
 
 CHECKS: dict[str, Callable[[Reading], Difference | None]] = {

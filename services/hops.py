@@ -30,7 +30,7 @@ from observability import access, logs, settings
 from services import topics
 from services.contract import DEAD_LETTERS, USERS
 from services.outbox import outbox_path, read_counts
-from spark.contract import ALL_TIME, DATABASE, EVERYONE, GROUPS, KEYSPACE, NEWEST_USERS, RAW, STATS
+from spark.contract import ALL_TIME, DATABASE, EVERYONE, FORGOTTEN, GROUPS, KEYSPACE, NEWEST_USERS, RAW, STATS
 from spark.contract import USERS as COLLECTION
 
 NO_SUCH_COLLECTION = 26  # MongoDB's NamespaceNotFound
@@ -69,7 +69,7 @@ MEANING = {
     "dead_letters": f"messages on {DEAD_LETTERS}",
     "read_raw": "messages read by the raw lane",
     "read_stats": "messages read by the stats lane",
-    "stored": "users in MongoDB",
+    "stored": "users in MongoDB, those forgotten among them",
     "summed": "users in Cassandra's all-time total",
     "newest_age_s": "seconds since the newest stored user was fetched",
 }
@@ -138,13 +138,34 @@ def of_mongo(wanted: Settings) -> Hops:
 
 
 def documents(database: Database[dict[str, Any]]) -> int:
-    """How many users MongoDB has: from the collection's statistics, the one count without reading every document."""
+    """
+    How many users MongoDB has, or had and has forgotten.
+
+    From the collection's statistics, the one count without reading every document, less those forgotten ahead.
+    """
     try:
-        return sum(part["count"] for part in database[COLLECTION].aggregate([{"$collStats": {"count": {}}}]))
+        counted: int = sum(part["count"] for part in database[COLLECTION].aggregate([{"$collStats": {"count": {}}}]))
+        return counted - ahead(database)
     except OperationFailure as error:
         if error.code == NO_SUCH_COLLECTION:
             return 0
         raise
+
+
+def ahead(database: Database[dict[str, Any]]) -> int:
+    """How many users were forgotten before they were stored."""
+    return database[FORGOTTEN].count_documents({"ahead": True})
+
+
+def forgotten(store: access.Mongo) -> set[str]:
+    """
+    The ids of all users who were forgotten.
+
+    Raises:
+        PyMongoError: MongoDB does not answer.
+    """
+    with mongo(store) as client:
+        return {one["_id"] for one in client[DATABASE][FORGOTTEN].find({}, {"_id": 1})}
 
 
 def of_cassandra(wanted: Settings) -> Hops:

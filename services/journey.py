@@ -94,13 +94,17 @@ def in_outbox(wanted: Settings, found: Found) -> None:
 
 
 def in_mongo(wanted: Settings, found: Found) -> None:
-    shown = {"fetched_at": 1, "appended_at": 1, "stored_at": 1, "topic": 1, "trace_id": 1, "source.page": 1}
+    shown = ("fetched_at", "appended_at", "stored_at", "topic", "trace_id", "source.page", "forgotten_at")
     with hops.mongo(wanted) as client:
         user = client[DATABASE][COLLECTION].find_one({"_id": found.user_id}, shown)
         canary = client[DATABASE][CANARIES].find_one({"_id": NEWEST_ID}) or {}
-    if user:
+    if user and user["topic"]:
         place = user["topic"]
         found.place, found.offset = TopicPartition(USERS, place["partition"]), place["offset"]
+    if user and "forgotten_at" in user:
+        found.steps.append(Step(user["forgotten_at"], "forgotten", "MongoDB, users: the id is kept, and nothing else"))
+        user = user if user["topic"] else None
+    elif user:
         found.steps += of_document(user, f"from the source, page {user['source']['page']:,}", "MongoDB, users")
     elif canary.get("user_id") == found.user_id:
         user, found.canary = canary, True

@@ -13,9 +13,10 @@ import threading
 import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -26,7 +27,7 @@ from services.source import Cursor
 
 log = Log(__name__)
 
-FORMAT = 2
+FORMAT = 3
 SCHEMA = """
 CREATE TABLE identity(id TEXT NOT NULL);
 CREATE TABLE outbox(
@@ -46,6 +47,7 @@ CREATE TABLE counts(name TEXT PRIMARY KEY, n INTEGER NOT NULL);
 INSERT INTO counts
     VALUES ('fetched', 0), ('duplicates', 0), ('rejected', 0), ('acknowledged', 0), ('acknowledged_dead', 0);
 INSERT INTO counts VALUES ('canaries', 0), ('acknowledged_canaries', 0), ('before', 0), ('before_dead', 0);
+CREATE TABLE forgotten(seq INTEGER PRIMARY KEY, topic TEXT NOT NULL);
 """
 FROM_1 = """
 ALTER TABLE outbox ADD COLUMN trace TEXT NOT NULL DEFAULT '';
@@ -55,11 +57,17 @@ ALTER TABLE outbox ADD COLUMN kept_at REAL;
 CREATE INDEX outbox_by_kind ON outbox(topic, canary);
 INSERT INTO counts VALUES ('canaries', 0), ('acknowledged_canaries', 0), ('before', 0), ('before_dead', 0);
 """
+FROM_2 = """
+CREATE TABLE forgotten(seq INTEGER PRIMARY KEY, topic TEXT NOT NULL);
+"""
+STEPS = {1: FROM_1 + FROM_2, 2: FROM_2}  # to this format, by the one that a file has
 COUNT = """
 SELECT name, n FROM counts
 UNION ALL SELECT 'waiting', count(*) FROM outbox
-UNION ALL SELECT 'waiting_dead', count(*) FROM outbox WHERE topic=?
-UNION ALL SELECT 'waiting_canaries', count(*) FROM outbox WHERE topic=? AND canary=1
+UNION ALL SELECT 'waiting_dead', count(*) FROM outbox WHERE topic=?1
+UNION ALL SELECT 'waiting_canaries', count(*) FROM outbox WHERE topic=?2 AND canary=1
+UNION ALL SELECT 'forgotten', count(*) FROM forgotten
+UNION ALL SELECT 'forgotten_dead', count(*) FROM forgotten WHERE topic=?1
 """  # one statement, so one moment; all by the index, whose size alone tells how many rows there are
 
 
@@ -106,10 +114,11 @@ class Acknowledged:
 @dataclass(frozen=True)
 class Counts:
     """
-    Since the outbox was made: fetched = duplicates + rejected + the users that wait or are acknowledged.
+    Since the outbox was made: fetched = duplicates + rejected + the users that wait, are acknowledged or forgotten.
 
     Canaries are no users: canaries = acknowledged_canaries + waiting_canaries. `before` and `before_dead` are the
-    messages of earlier outboxes (canaries too) that the topics held when this one began.
+    messages of earlier outboxes (canaries too) that the topics held when this one began. `forgotten` rows of users, and
+    `forgotten_dead` of letters, were removed before the brokers had acknowledged them.
     """
 
     fetched: int
@@ -124,6 +133,8 @@ class Counts:
     waiting_canaries: int = 0
     before: int = 0
     before_dead: int = 0
+    forgotten: int = 0
+    forgotten_dead: int = 0
 
 
 class Outbox:
@@ -169,10 +180,11 @@ class Outbox:
         self._db.execute("INSERT INTO identity VALUES (?)", (str(uuid.uuid4()),))
 
     def _migrate(self) -> None:
-        """Bring a file of format 1 to this one, whole or not at all; its rows stay as they are."""
+        """Bring a file of an earlier format to this one, whole or not at all; its rows stay as they are."""
         with self._transaction() as db:
-            if db.execute("PRAGMA user_version").fetchone()[0] == 1:
-                self._do(FROM_1)
+            found = db.execute("PRAGMA user_version").fetchone()[0]
+            if found in STEPS:
+                self._do(STEPS[found])
 
     def _do(self, script: str) -> None:
         for statement in filter(str.strip, script.split(";\n")):
@@ -181,8 +193,8 @@ class Outbox:
 
     def _check(self) -> None:
         found = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if found not in (1, FORMAT):
-            raise OutboxDamaged(f"{self.path}: format {found}; this version reads {FORMAT} and 1")
+        if found not in (*STEPS, FORMAT):
+            raise OutboxDamaged(f"{self.path}: format {found}; this version reads 1 to {FORMAT}")
         self._db.execute("SELECT seq, topic, key, value, reason, fetch FROM outbox LIMIT 0")
         result = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if result != "ok":
@@ -345,10 +357,7 @@ class Outbox:
             with self._transaction() as db:
                 gone = {(USERS, 0): 0, (USERS, 1): 0, (DEAD_LETTERS, 0): 0}
                 for one in acknowledged:
-                    row = db.execute(
-                        "DELETE FROM outbox WHERE seq=? AND topic=? RETURNING topic, canary, length(value)",
-                        (one.seq, one.topic),
-                    ).fetchone()
+                    row = self._let_go(db, one)
                     if row:
                         gone[row[:2]] += 1
                         freed += row[2]
@@ -398,6 +407,14 @@ class Outbox:
             return read_counts(self._db)
 
     @staticmethod
+    def _let_go(db: sqlite3.Connection, one: Acknowledged) -> Any:
+        """Topic, canary and bytes of the row, which may have been forgotten while it was being sent; None of others."""
+        place = (one.seq, one.topic)
+        waited = "DELETE FROM outbox WHERE seq=? AND topic=? RETURNING topic, canary, length(value)"
+        forgotten = "DELETE FROM forgotten WHERE seq=? AND topic=? RETURNING topic, 0, 0"
+        return db.execute(waited, place).fetchone() or db.execute(forgotten, place).fetchone()
+
+    @staticmethod
     def _advance(db: sqlite3.Connection, cursor: Cursor, page: int) -> None:
         db.execute(
             "INSERT INTO cursors VALUES (?,?,?,?) ON CONFLICT DO UPDATE SET page=max(page, excluded.page)",
@@ -431,7 +448,34 @@ def read_counts(db: sqlite3.Connection) -> Counts:
     """All counts of one moment, from any connection to the file."""
     found = dict(db.execute(COUNT, (DEAD_LETTERS, USERS)).fetchall())
     found["waiting"] -= found["waiting_dead"] + found["waiting_canaries"]
+    found["forgotten"] -= found["forgotten_dead"]
     return Counts(**found)
+
+
+def forget(path: Path, user_id: str, patience_s: float = 30) -> int:
+    """
+    Remove the rows of one user, letters that hold the id too, from the file and its free pages; return how many.
+
+    Another process may be at work on it. The id stays among those met, so that the door keeps the user out. A row that
+    was being sent is counted as acknowledged when the brokers have it.
+
+    Raises:
+        sqlite3.Error: there is no outbox, it is of an earlier format, or it was in use for too long; call again.
+    """
+    with closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=patience_s, isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        rows = db.execute(
+            "DELETE FROM outbox WHERE canary=0 AND (key=? OR (topic=? AND instr(value, ?))) RETURNING seq, topic",
+            (user_id.encode(), DEAD_LETTERS, user_id.encode()),
+        ).fetchall()
+        db.executemany("INSERT INTO forgotten VALUES (?,?)", rows)
+        db.execute("INSERT OR IGNORE INTO seen(user_id) VALUES (?)", (_short(user_id),))
+        db.execute("COMMIT")
+        db.execute("VACUUM")  # rows that left the file long ago lie in its free pages
+        (busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise sqlite3.OperationalError("the outbox's log is in use and still holds what was removed")
+    return len(rows)
 
 
 def open_outbox(path: Path, max_bytes: int, seen_users: int) -> Outbox:

@@ -18,6 +18,7 @@ from services.contract import DEAD_LETTERS, MAX_DEAD_LETTER_BYTES, USERS
 log = logs.Log(__name__)
 
 HOUR_MS = 3_600_000
+SEGMENT_HOURS = 24  # a message is deleted with its segment: so much later than its retention says
 
 T = TypeVar("T")
 Offsets = dict[TopicPartition, int]
@@ -42,6 +43,7 @@ def make(wanted: Settings) -> None:
     common = {
         "min.insync.replicas": str(max(1, replicas - 1)),
         "retention.ms": str(wanted.retention_hours * HOUR_MS),
+        "segment.ms": str(min(SEGMENT_HOURS, wanted.retention_hours) * HOUR_MS),
         "message.timestamp.type": "LogAppendTime",  # the windows' event time: a drained backlog is never late
     }
     topics = {

@@ -5,6 +5,9 @@ MongoDB, database `vigie`
     users     one document a user, `_id` = login.uuid; `fetched_at`, `appended_at`, `stored_at` (UTC) say when it was
               fetched, appended to users.raw, and inserted; the rest is services.contract.UserEvent
               `trace_id` is the trace of the page it came with (empty where none was made)
+              One who was forgotten is {forgotten_at, appended_at, topic}: the store then refuses the user's insert, so
+              that a message that is read again brings nobody back. `topic` is null if there was nothing to forget yet
+    forgotten one document an erasure, `_id` = the user's: {at, by, ahead}; `ahead`: forgotten before being stored
     newest    one document a partition of users.raw, `_id` = its number: `users`, the last NEWEST it brought, newest
               last, each {user_id, first, last, country, gender, age, fetched_at, stored_at}; a page reads them all
     canaries  one document, `_id` = "newest": the newest canary, {user_id, fetched_at, appended_at, stored_at, trace_id}
@@ -27,7 +30,7 @@ import msgspec
 
 DATABASE = KEYSPACE = "vigie"
 SCHEMA_VERSION = 1
-USERS, NEWEST_USERS, CANARIES, LEDGER = "users", "newest", "canaries", "ledger"
+USERS, NEWEST_USERS, CANARIES, LEDGER, FORGOTTEN = "users", "newest", "canaries", "ledger", "forgotten"
 NEWEST_ID = "newest"
 NEWEST = 20
 

@@ -97,7 +97,7 @@ def mistaken(store: access.Mongo, known: Sequence[Known]) -> Counted:
         **store.mongo(), serverSelectionTimeoutMS=3_000, socketTimeoutMS=SCAN_S * 1000
     ) as client:
         stored = client[DATABASE][USERS].find(between, {"topic": 1})
-        places = {(one["_id"], one["topic"]["partition"], one["topic"]["offset"]) for one in stored}
+        places = {(one["_id"], *one["topic"].values()) for one in stored if one["topic"]}
     users = sum((one.user_id, one.partition, one.offset) in places for one in known)
     return Counted(users=users, duplicates=-users)
 
@@ -127,7 +127,13 @@ def keep_ledger(database: Database[Document], whole: Ledger) -> None:
 
 
 def show_newest(database: Database[Document], users: Sequence[Document]) -> None:
-    """Keep the last NEWEST users of a partition in one small document, so that a page need not search for them."""
+    """
+    Keep the last NEWEST users of a partition in one small document, so that a page need not search for them.
+
+    Only those that were just inserted: one that the store had may be one that it has forgotten.
+    """
+    if not users:
+        return
     partition = users[-1]["topic"]["partition"]
     place = database[NEWEST_USERS]
     known = (place.find_one({"_id": partition}) or {"users": []})["users"]

@@ -223,7 +223,7 @@ def store_part(part: pa.RecordBatch, sink: Sink) -> Outcome:
     known: set[int] = set()
     if found.users:
         known = insert(database, found.users)
-        show_newest(database, found.users)
+        show_newest(database, [user for n, user in enumerate(found.users) if n not in known])
     ended_ns = time.time_ns()
     inserted = len(found.users) - len(known)
     new = [user for n, user in enumerate(found.users) if found.ours[n] and n not in known]

@@ -20,6 +20,7 @@ from observability import access, logs, retry, settings
 from spark.contract import (
     CANARIES,
     DATABASE,
+    FORGOTTEN,
     KEYSPACE,
     KEYSPACE_CQL,
     LEDGER,
@@ -109,7 +110,7 @@ def make_collections(wanted: Settings) -> None:
     """
     with MongoClient[dict[str, object]](**wanted.mongo(), serverSelectionTimeoutMS=3_000) as client:
         database = client[DATABASE]
-        for name in (USERS, NEWEST_USERS, CANARIES, LEDGER):
+        for name in (USERS, NEWEST_USERS, CANARIES, LEDGER, FORGOTTEN):
             try:
                 database.create_collection(name)
             except CollectionInvalid:

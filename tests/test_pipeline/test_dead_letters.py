@@ -30,8 +30,8 @@ def test_letters_of_both_stages_are_replayed_once_and_what_is_still_no_user_stay
     assert "3 dead letters" in stack.run("services.dlq", "list", "--reason", "mended-").stdout
     replayed = [stack.run("services.dlq", "replay", "--reason", "mended-").stdout for _ in range(2)]
     assert replayed == [
-        "2 sent, 0 there already, 1 still refused\n",
-        "0 sent, 2 there already, 1 still refused\n",
+        "2 sent, 0 there already, 1 still refused, 0 forgotten\n",
+        "0 sent, 2 there already, 1 still refused, 0 forgotten\n",
     ]
     expected = sorted(event.user_id for event in events[:2])
     there = [one for one in stack.messages(USERS) if (one.partition, one.offset) != (at.partition, at.offset)]

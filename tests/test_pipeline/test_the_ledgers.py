@@ -31,6 +31,7 @@ from spark.seen import Canary
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]
 
+OF_FORGOTTEN = {"_id", "forgotten_at", "appended_at", "topic"}
 PARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -107,7 +108,14 @@ def test_a_driver_that_was_killed_counts_nothing_twice(stack):
 
 
 def test_a_lane_that_reads_the_topic_again_counts_its_users_again(stack):
-    """Every user is there already, each from this very message; the copies of before are copies again."""
+    """
+    Every user is there already, each from this very message; the copies of before are copies again.
+
+    Who was forgotten stays so.
+    """
+    with stack.mongo() as client:
+        person = client[DATABASE][COLLECTION].find_one({"forgotten_at": {"$exists": False}})
+    assert stack.run("services.forget", person["_id"]).returncode == 0
     before = ledgers(stack)[RAW]
     stack.stop("spark")
     assert stack.run("spark.lanes", "--set-checkpoint-aside", RAW).returncode == 0
@@ -115,6 +123,8 @@ def test_a_lane_that_reads_the_topic_again_counts_its_users_again(stack):
     stack.until(lambda: sum(ledgers(stack)[RAW].ends.values()) >= sum(before.ends.values()), limit_s=150)
     stack.until(lambda: agree(stack), limit_s=150)
     assert counts(stack, RAW)["duplicates"] >= before.totals.duplicates
+    with stack.mongo() as client:
+        assert set(client[DATABASE][COLLECTION].find_one({"_id": person["_id"]})) == OF_FORGOTTEN
 
 
 def test_a_message_that_was_written_before_is_told_from_a_copy(stack):

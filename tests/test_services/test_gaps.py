@@ -177,6 +177,22 @@ def test_sums_that_are_too_low_or_too_high_are_told():
     assert claimed(*minutes(high)) == {"summed": -2}
 
 
+def test_who_was_forgotten_before_being_stored_may_be_summed_and_no_one_else():
+    at_rest = quiet()
+    high = replace(at_rest, cassandra=replace(at_rest.cassandra, total=102))
+    assert [claimed(*minutes(replace(high, ahead=n))) for n in (1, 2)] == [{"summed": -1}, {}]
+    assert claimed(*minutes(replace(at_rest, ahead=2))) == {}, "nor need to be"
+
+
+def test_a_row_that_was_forgotten_may_have_reached_the_topic_or_not():
+    at_rest = quiet()
+    unsent = counts(
+        fetched=103, rejected=2, acknowledged=100, acknowledged_dead=2, canaries=5, acknowledged_canaries=5, forgotten=1
+    )
+    outbox = OfOutbox("one", unsent, looked_back=True)
+    assert claimed(*minutes(replace(at_rest, before=outbox, after=outbox))) == {}
+
+
 def flowing(n: int, lost: int = 0) -> list[Reading]:
     """
     A minute of a steady flow, `n` users so far: pages wait, are sent, are read by one lane before the other, in turn.
