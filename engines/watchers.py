@@ -53,6 +53,7 @@ def prometheus(config: Config, state: State) -> tuple[str, ...]:
         f"--storage.tsdb.path={state.data / PROMETHEUS}",
         f"--storage.tsdb.retention.time={config.prometheus_retention_days}d",
         "--enable-feature=exemplar-storage",
+        "--web.cors.origin=none",  # by default a page of any site may read what is here
         f"--web.listen-address={config.host}:{config.prometheus_port}",
     )
 

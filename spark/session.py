@@ -49,6 +49,7 @@ def start(wanted: Settings) -> SparkSession:
         )
     scratch = wanted.state / "tmp" / "spark"
     scratch.mkdir(parents=True, exist_ok=True)
+    os.environ["SPARK_LOCAL_IP"] = wanted.host  # else Spark's page is open to every network that the machine is on
     os.environ["PYSPARK_PYTHON"] = sys.executable
     options = {
         "spark.jars": ",".join(jars),
@@ -61,6 +62,7 @@ def start(wanted: Settings) -> SparkSession:
         "spark.ui.port": str(wanted.spark_ui_port),
         "spark.port.maxRetries": "0",
         "spark.ui.showConsoleProgress": "false",
+        "spark.ui.killEnabled": "false",  # its links work by GET: any page in the operator's browser could kill a batch
         "spark.ui.prometheus.enabled": "true",
         "spark.metrics.conf.*.sink.prometheusServlet.class": PROMETHEUS,
         "spark.metrics.conf.*.sink.prometheusServlet.path": "/metrics/prometheus",

@@ -23,7 +23,8 @@ class AdminHandler(Handler):
     """
     GET /health, /journal, /faults; PUT /faults replaces all of them; DELETE /faults clears them.
 
-    A Host that is not this machine's is refused with 403, so that a web page cannot come in by a name of its own.
+    A Host or an Origin that is not this machine's is refused with 403, so that a web page of another site cannot come
+    in, neither by a name of its own nor by ours.
     """
 
     server: AdminListener
@@ -50,8 +51,10 @@ class AdminHandler(Handler):
 
     def _answer(self, body: bytes) -> None:
         host = self.headers.get("Host", "")
-        known = re.sub(r":[0-9]+\Z", "", host).lower() in self.server.names
-        self.send(self._reply(body) if known else _error(403, f"{host[:100]!r}: not a name of this machine"))
+        callers = [host, *(origin.partition("://")[2] for origin in self.headers.get_all("Origin", []))]
+        strangers = [one for one in callers if re.sub(r":[0-9]+\Z", "", one).lower() not in self.server.names]
+        refused = _error(403, f"{strangers[0][:100]!r}: not a name of this machine") if strangers else None
+        self.send(refused or self._reply(body))
 
     def _reply(self, body: bytes) -> Reply:
         board, journal = self.server.simulator.board, self.server.simulator.journal

@@ -92,6 +92,14 @@ def test_a_put_under_another_machines_name_changes_nothing(simulator):
     assert simulator.faults() == {}
 
 
+@pytest.mark.parametrize("origin", ["http://evil.example", "https://127.0.0.1.evil.example:8091", "null", ""])
+def test_a_page_of_another_site_is_refused(simulator, origin):
+    assert call(simulator, "PUT", "/faults", b'{"cut": {}}', Origin=origin, Content_Length="11")[0] == 403
+    assert call(simulator, "DELETE", "/faults", Origin=origin)[0] == 403
+    assert call(simulator, "GET", "/health", Origin="http://localhost:3000")[0] == 200
+    assert simulator.faults() == {}
+
+
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1", "127.0.0.1:9", "[::1]:9"])
 def test_this_machines_own_names_are_welcome(simulator, host):
     assert call(simulator, "GET", "/health", Host=host) == (200, '{"status":"ok"}')

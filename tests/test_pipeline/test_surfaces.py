@@ -1,0 +1,129 @@
+"""Every port of the running system is on loopback, and what controls it refuses strangers: hosts, sites, users."""
+
+import socket
+import stat
+from ipaddress import ip_address
+
+import psutil
+import pytest
+import requests
+
+from engines import leftovers
+
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]
+
+EVIL = "evil.example"
+
+
+def sockets(stack) -> list[tuple[str, str, int]]:
+    """(program, address, port) of everything that the system's processes listen on, or take datagrams on."""
+    return [
+        (process.name(), one.laddr.ip, one.laddr.port)
+        for process in leftovers.marked(stack.state.root)
+        for one in process.net_connections("inet")
+        if one.status == psutil.CONN_LISTEN or (one.type == socket.SOCK_DGRAM and one.laddr and not one.raddr)
+    ]
+
+
+def url(stack, name: str, path: str) -> str:
+    return f"http://127.0.0.1:{stack.env[f'VIGIE_{name}_PORT']}{path}"
+
+
+def test_every_port_is_on_loopback(stack):
+    found = sockets(stack)
+    single = {"KAFKA", "CASSANDRA", "MONGO", "SIMULATOR", "SIMULATOR_ADMIN", "SPARK_UI", "DASHBOARD", "PROMETHEUS"}
+    single |= {"ALERTMANAGER", "JAEGER", "OTLP", "INGEST_METRICS", "AUDITOR_METRICS", "KAFKA_JMX", "CASSANDRA_JMX"}
+    assert {int(stack.env[f"VIGIE_{name}_PORT"]) for name in single} <= {port for _, _, port in found}
+    assert [one for one in found if not loopback(one[1])] == []
+
+
+def loopback(address: str) -> bool:
+    at = ip_address(address)
+    return (getattr(at, "ipv4_mapped", None) or at).is_loopback
+
+
+def test_only_this_user_may_reach_the_supervisor_and_what_is_kept(stack):
+    socket_of = stack.state.socket.stat()
+    assert stat.S_ISSOCK(socket_of.st_mode)
+    assert stat.S_IMODE(socket_of.st_mode) & 0o077 == 0
+    assert stat.S_IMODE(stack.state.root.stat().st_mode) & 0o077 == 0
+
+
+@pytest.mark.parametrize("stranger", [{"Host": EVIL}, {"Host": f"{EVIL}:8091"}, {"Origin": f"http://{EVIL}"}])
+def test_the_simulators_admin_switches_nothing_for_a_stranger(stack, stranger):
+    address = url(stack, "SIMULATOR_ADMIN", "/faults")
+    for method in ("PUT", "DELETE", "GET"):
+        said = requests.request(method, address, json={"cut": {}}, headers=stranger, timeout=10)
+        assert said.status_code == 403, method
+    assert requests.post(address, json={"cut": {}}, headers=stranger, timeout=10).status_code == 501
+    assert requests.get(address, timeout=10).json() == {}
+
+
+def test_prometheus_is_neither_stopped_reloaded_nor_emptied_and_tells_no_other_site(stack):
+    for path in ("/-/quit", "/-/reload"):
+        assert requests.post(url(stack, "PROMETHEUS", path), timeout=10).status_code == 403, path
+    for path in ("delete_series?match[]=up", "clean_tombstones", "snapshot"):
+        said = requests.post(url(stack, "PROMETHEUS", f"/api/v1/admin/tsdb/{path}"), timeout=10).json()
+        assert said["error"] == "admin APIs disabled", path
+    said = requests.get(
+        url(stack, "PROMETHEUS", "/api/v1/query?query=up"), headers={"Origin": f"http://{EVIL}"}, timeout=9
+    )
+    assert "Access-Control-Allow-Origin" not in said.headers
+    assert requests.post(url(stack, "PROMETHEUS", "/api/v1/write"), data=b"x", timeout=10).status_code == 404
+
+
+def test_the_alertmanager_takes_no_silence_by_a_plain_form_and_joins_no_cluster(stack):
+    silence = {"matchers": [{"name": "alertname", "value": ".+", "isRegex": True}], "createdBy": "x", "comment": "x"}
+    address = url(stack, "ALERTMANAGER", "/api/v2/silences")
+    for content in ("text/plain", "application/x-www-form-urlencoded"):
+        said = requests.post(address, json=silence, headers={"Content-Type": content}, timeout=10)
+        assert said.status_code in (400, 415, 422), content
+    assert requests.get(address, timeout=10).json() == []
+    status = requests.get(url(stack, "ALERTMANAGER", "/api/v2/status"), timeout=10).json()
+    assert status["cluster"] == {"status": "disabled", "peers": []}
+
+
+def test_jaeger_takes_no_spans_from_a_web_page_and_tells_no_other_site(stack):
+    evil = {"Origin": f"http://{EVIL}"}
+    plain = requests.post(
+        url(stack, "OTLP", "/v1/traces"), data="{}", headers=evil | {"Content-Type": "text/plain"}, timeout=9
+    )
+    assert plain.status_code == 415
+    for method, name, path in (("OPTIONS", "OTLP", "/v1/traces"), ("GET", "JAEGER", "/api/services")):
+        asking = evil | {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+        said = requests.request(method, url(stack, name, path), headers=asking, timeout=10)
+        assert "Access-Control-Allow-Origin" not in said.headers, name
+
+
+def test_no_batch_is_killed_by_sparks_page(stack):
+    for kind in ("job", "stage"):
+        for method in ("GET", "POST"):
+            address = url(stack, "SPARK_UI", f"/{kind}s/{kind}/kill/?id=0")
+            said = requests.request(method, address, timeout=10, allow_redirects=False)
+            assert said.headers.get("Location") != url(stack, "SPARK_UI", f"/{kind}s/"), (
+                "where one that has killed leads"
+            )
+    page = requests.get(url(stack, "SPARK_UI", "/environment/"), timeout=10).text
+    assert "<td>spark.ui.killEnabled</td><td>false</td>" in page
+
+
+def test_the_pages_take_no_other_sites_socket(stack):
+    handshake = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    address = url(stack, "DASHBOARD", "/_stcore/stream")
+    codes = {}
+    for origin in (f"http://{EVIL}", url(stack, "DASHBOARD", "")):
+        with requests.get(address, headers=handshake | {"Origin": origin}, timeout=10, stream=True) as said:
+            codes[origin] = said.status_code
+    assert list(codes.values()) == [403, 101]
+
+
+def test_metrics_are_read_and_nothing_is_written_there(stack):
+    for name in ("INGEST", "SPARK", "AUDITOR", "EXPORTER", "SIMULATOR", "DASHBOARD"):
+        address = url(stack, f"{name}_METRICS", "/metrics")
+        assert requests.get(address, timeout=10).status_code == 200, name
+        assert requests.post(address, data="x", timeout=10).status_code in (405, 501), name
