@@ -22,9 +22,10 @@ from services.evidence import Sums
 from spark.contract import ALL_TIME, DATABASE
 from spark.contract import USERS as COLLECTION
 
+FORGOTTEN = "forgotten_at"  # a document that has it has nothing else of the user but the id
 SHOWN = {
     "fetched_at": 1, "appended_at": 1, "stored_at": 1, "topic": 1, "gender": 1, "nat": 1, "location.country": 1,
-    "dob.age": 1,
+    "dob.age": 1, "forgotten_at": 1,
 }  # fmt: skip
 
 
@@ -78,7 +79,7 @@ def collect(wanted: Settings, patience_s: float = 90) -> Evidence:
     asking = retry.policy("kafka", (KafkaError, topics.TopicUnreadable), attempts=6, longest_s=3)
     start = evidence.fetched(wanted)
     audit.wait_for("outbox", lambda: evidence.left_in_outbox(wanted, start.last_row), patience_s)
-    reader = topics.consumer(wanted.kafka_bootstrap)
+    reader = topics.consumer(wanted)
     try:
         fence = datetime.now(UTC)
         ends = asking(evidence.topic_ends, reader)
@@ -89,6 +90,7 @@ def collect(wanted: Settings, patience_s: float = 90) -> Evidence:
         quiet = audit.is_quiet(reader, {tp: end for tp, end in ends.items() if tp.topic == USERS})
     finally:
         reader.close()
+    living = [one for one in documents if FORGOTTEN not in one]
     expected, summed, totals = sums(wanted, documents, fence, quiet, patience_s)
     known = asked_and_served(wanted, start)
     return Evidence(
@@ -103,14 +105,21 @@ def collect(wanted: Settings, patience_s: float = 90) -> Evidence:
         expected=expected,
         summed=summed,
         totals=totals,
-        passages=tuple(map(passage, documents)),
+        passages=tuple(map(passage, living)),
     )
 
 
 def stored(wanted: Settings) -> list[dict[str, Any]]:
     """Every document of MongoDB: a list, so that one that is there twice is seen."""
-    with hops.mongo(wanted.mongo_uri) as client:
+    with hops.mongo(wanted) as client:
         return list(client[DATABASE][COLLECTION].find({}, SHOWN))
+
+
+def forgotten(documents: list[dict[str, Any]]) -> evidence.Stored:
+    """What is known of those who were forgotten: how many a minute had, and how many were not stored yet."""
+    gone = [one for one in documents if FORGOTTEN in one]
+    minutes = Counter(evidence.minute_of(one["appended_at"]) for one in gone if one["topic"])
+    return evidence.Stored(minutes=minutes, ahead=sum(not one["topic"] for one in gone))
 
 
 def passage(document: Mapping[str, Any]) -> Passage:
@@ -135,7 +144,7 @@ def summed_of(document: Mapping[str, Any]) -> evidence.User:
 
 def asked_and_served(wanted: Settings, start: evidence.Fetched) -> tuple[frozenset[str], frozenset[str]] | None:
     """Who must exist by seed and cursor, and who was served by the simulator's journal or a kept page, if known."""
-    if wanted.source_url != f"http://{wanted.host}:{wanted.simulator_port}/api/" or wanted.users_days:
+    if not wanted.source_url.endswith(f":{wanted.simulator_port}/api/") or wanted.users_days:
         return None
     must = audit.expected_ids(start.pages, wanted.page_size, wanted.nationalities)
     pages = dict(start.pages)  # a simulator that was restarted has a new journal
@@ -162,7 +171,9 @@ def sums(
         days = [day for day in summed.days() if (fence.date() - day).days < wanted.days_compared]
         minutes = {key: found for day in days for key, found in summed.minutes(day).items()}
         until = datetime.max.replace(tzinfo=UTC) if quiet else fence.replace(second=0, microsecond=0)
-        expected = evidence.expected_sums(map(summed_of, documents), until)
+        living = (summed_of(one) for one in documents if FORGOTTEN not in one)
+        of_living = evidence.expected_sums(living, until)
+        expected = audit.with_forgotten(of_living, minutes, forgotten(documents))
         totals = [
             audit.of_total(
                 f"day {day}", partial(summed.totals, str(day)), partial(audit.minutes_added, summed, day), patience_s

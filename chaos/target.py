@@ -23,6 +23,7 @@ KEY = "vigie"  # in Chaos Toolkit's configuration
 class Settings(OfEvidence):
     """Where the system is asked and broken."""
 
+    host: str
     brokers: int
     kafka_port: int
     prometheus_port: int

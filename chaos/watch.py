@@ -105,7 +105,7 @@ def query(prometheus: str, expression: str) -> list[dict[str, Any]]:
 
 def of_mongodb(places: Places) -> Callable[[], dict[str, Any]]:
     """How old the newest user of MongoDB is; the connection is kept."""
-    client = hops.mongo(places.hops.mongo_uri, PATIENCE_S)
+    client = hops.mongo(places.hops, PATIENCE_S)
 
     def ask() -> dict[str, Any]:
         times = [user["fetched_at"] for shown in client[DATABASE][NEWEST_USERS].find() for user in shown["users"]]
