@@ -56,7 +56,7 @@ def start(wanted: Settings) -> SparkSession:
         "spark.driver.memory": f"{wanted.spark_heap_mb}m",
         "spark.driver.host": wanted.spark_host,
         "spark.driver.bindAddress": wanted.host,
-        "spark.driver.extraJavaOptions": f"-Djava.io.tmpdir={scratch} {LEAN}",
+        "spark.driver.extraJavaOptions": f'"-Djava.io.tmpdir={scratch}" {LEAN}',
         "spark.local.dir": str(scratch),
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),
         "spark.ui.port": str(wanted.spark_ui_port),
