@@ -56,6 +56,10 @@ RUN /opt/uv/bin/uv sync --frozen --no-default-groups --group lanes --no-install-
     && cd /opt/venv/lib/python3*/site-packages && rm -rf pyarrow/tests pyarrow/include pyarrow/src pyarrow/*flight* \
     pyarrow/libarrow_s3* pyarrow/_s3fs* pandas/tests numpy/*/tests pydeck/nbextension
 
+# Spark without what needs its libraries of machine learning, its Kubernetes and its remote client.
+RUN cd /opt/venv/lib/python3*/site-packages/pyspark/jars && rm -f spark-mllib_* spark-graphx_* breeze* spire* cats-* \
+    lapack* blas* arpack* algebra_* kubernetes-* spark-kubernetes* spark-connect_* scala-compiler* spark-repl_* jline*
+
 FROM python AS lanes
 RUN apt-get update && apt-get install -y --no-install-recommends openjdk-17-jre-headless \
     && rm -rf /var/lib/apt/lists/* /usr/share/doc /var/cache/apt

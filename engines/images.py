@@ -89,7 +89,7 @@ def kafka(wanted: Config, node: int) -> tuple[str, ...]:
 def cassandra(wanted: Config) -> tuple[str, ...]:
     """The options of the node's Java but for its memory."""
     agent = jvm.agent(AGENT, MOUNTED / "cassandra.jmx.yaml", ANYWHERE, wanted.cassandra_jmx_port)
-    return (*jvm.lean(STATE), *ring.options(STATE, CASSANDRA_JARS, (agent,)))
+    return (*jvm.lean(STATE), *ring.options(STATE, MOUNTED, CASSANDRA_JARS, (agent,)))
 
 
 def prometheus(wanted: Config) -> Yaml:

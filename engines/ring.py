@@ -113,11 +113,11 @@ def prepare(config: Config, state: State) -> None:
 def command(config: Config, state: State, java: str) -> tuple[str, ...]:
     """The command line of the node."""
     jars = builds.named("cassandra")
-    return (*jvm.command(java, config.cassandra_heap_mb, state), *options(state, jars, agent(config)), MAIN)
+    return (*jvm.command(java, config.cassandra_heap_mb, state), *options(state, state.config, jars, agent(config)), MAIN)
 
 
-def options(state: State, jars: Path, agent: tuple[str, ...]) -> tuple[str, ...]:
-    """The options of the node's Java but for its memory; `jars` is the folder of Cassandra's."""
+def options(state: State, files: Path, jars: Path, agent: tuple[str, ...]) -> tuple[str, ...]:
+    """The options of the node's Java but for its memory; `files` has its configuration, `jars` Cassandra's own."""
     return (
         f"-Djna.tmpdir={state.tmp}",
         f"-Dio.netty.native.workdir={state.tmp}",
@@ -125,8 +125,8 @@ def options(state: State, jars: Path, agent: tuple[str, ...]) -> tuple[str, ...]
         *(f"--add-opens={name}=ALL-UNNAMED" for name in OPENS),
         f"-javaagent:{jars / JAMM}",
         *agent,
-        f"-Dlogback.configurationFile={(state.config / 'logback.xml').as_uri()}",
-        f"-Dcassandra.config={(state.config / 'cassandra.yaml').as_uri()}",
+        f"-Dlogback.configurationFile={(files / 'logback.xml').as_uri()}",
+        f"-Dcassandra.config={(files / 'cassandra.yaml').as_uri()}",
         f"-Dcassandra.storagedir={folder(state)}",
         "-Dcassandra-foreground=yes",
         "-Dcassandra.skip_wait_for_gossip_to_settle=0",
