@@ -56,13 +56,14 @@ RUN /opt/uv/bin/uv sync --frozen --no-default-groups --group lanes --no-install-
     && cd /opt/venv/lib/python3*/site-packages && rm -rf pyarrow/tests pyarrow/include pyarrow/src pyarrow/*flight* \
     pyarrow/libarrow_s3* pyarrow/_s3fs* pandas/tests numpy/*/tests pydeck/nbextension
 
-# Spark without what needs its libraries of machine learning, its Kubernetes and its remote client.
+# Spark without Hive, machine learning, Kubernetes, its shell and its remote client: a quarter of its jars.
 RUN cd /opt/venv/lib/python3*/site-packages/pyspark/jars && rm -f spark-mllib_* spark-graphx_* breeze* spire* cats-* \
-    lapack* blas* arpack* algebra_* kubernetes-* spark-kubernetes* spark-connect_* scala-compiler* spark-repl_* jline*
+    lapack* blas* arpack* algebra_* kubernetes-* spark-kubernetes* spark-connect_* scala-compiler* spark-repl_* jline* \
+    spark-hive* hive-[a-r]* hive-se* hive-shims* datanucleus-* derby* jdo-* *-osx-*.jar *-windows-*.jar
 
 FROM python AS lanes
 RUN apt-get update && apt-get install -y --no-install-recommends openjdk-17-jre-headless \
-    && rm -rf /var/lib/apt/lists/* /usr/share/doc /var/cache/apt
+    && rm -rf /var/lib/apt/lists/* /usr/share/doc /var/cache/apt /usr/lib/jvm/*/lib/server/classes_nocoops.jsa
 COPY --from=build-lanes /opt/jars /opt/jars
 COPY --from=build-lanes /opt/venv /opt/venv
 COPY --from=code /app /app

@@ -113,7 +113,11 @@ def prepare(config: Config, state: State) -> None:
 def command(config: Config, state: State, java: str) -> tuple[str, ...]:
     """The command line of the node."""
     jars = builds.named("cassandra")
-    return (*jvm.command(java, config.cassandra_heap_mb, state), *options(state, state.config, jars, agent(config)), MAIN)
+    return (
+        *jvm.command(java, config.cassandra_heap_mb, state),
+        *options(state, state.config, jars, agent(config)),
+        MAIN,
+    )
 
 
 def options(state: State, files: Path, jars: Path, agent: tuple[str, ...]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ process is killed from within its container, because Docker does not start again
 
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ pytestmark = [
 FILES = ("docker-compose.yml", "docker-compose.offline.yml")
 PORTS = {"DASHBOARD": 28501, "SPARK_UI": 24040, "PROMETHEUS": 29090, "ALERTMANAGER": 29393, "JAEGER": 26686}
 JOBS = {"secrets", "grants", "replica-set", "topics", "tables"}
+STORED = ("stored", "summed")
 FIRST_USER_S, READY_S, KILLED_S = 120, 240, 120
 
 Yaml = dict[str, Any]
@@ -57,6 +59,9 @@ class System:
     def hops(self) -> dict[str, float]:
         said = self.ask("auditor", "python3", "-m", "services.hops", "--json", check=False)
         return {key: value or 0 for key, value in json.loads(said or "{}").items()}
+
+    def healthy(self, service: str) -> bool:
+        return self.containers()[service]["Health"] == "healthy"
 
     def up(self) -> None:
         self.compose("up", "--detach", "--no-build", "--quiet-pull")
@@ -101,7 +106,7 @@ def test_from_up_to_users_in_both_stores_it_takes_less_than_two_minutes(system: 
     began = time.monotonic()
     system.up()
     created = time.monotonic() - began
-    until(lambda: min(system.hops().get(name, 0) for name in ("stored", "summed")) > 0, FIRST_USER_S * 2, "users")
+    until(lambda: min(system.hops().get(name, 0) for name in STORED) > 0, FIRST_USER_S * 2, "users")
     took = time.monotonic() - began
     print(f"\nup returned after {created:.0f} s, users in both stores after {took:.0f} s")
     assert took < FIRST_USER_S
@@ -135,6 +140,25 @@ def test_no_process_is_root_and_none_can_write_beside_its_volumes(system: System
         assert int(rights.split()[1], 16) == 0, name
 
 
+STRANGERS = {
+    "Bad credentials": "from cassandra.auth import PlainTextAuthProvider as Who; from cassandra.cluster import Cluster; "
+    "Cluster(['cassandra'], auth_provider=Who('cassandra', 'cassandra')).connect()",
+    "requires authentication": "from cassandra.cluster import Cluster; Cluster(['cassandra']).connect()",
+    "KafkaConnectionError|NoBrokersAvailable|KafkaTimeoutError": "from kafka import KafkaAdminClient; "
+    "KafkaAdminClient(bootstrap_servers='kafka-1:9092', request_timeout_ms=5000, bootstrap_timeout_ms=5000)",
+    "no MODIFY permission": "from observability import settings; from spark import stores; "
+    "stores.cassandra(settings.read(stores.Settings, settings.environ())).execute("
+    "\"INSERT INTO vigie.schema_version (name, version) VALUES ('stats', 0)\")",
+}
+
+
+@pytest.mark.parametrize("answer", STRANGERS)
+def test_a_store_refuses_who_it_does_not_know_and_the_reader_that_writes(system: System, answer: str):
+    said = system.ask("auditor", "bash", "-c", 'timeout 60 python3 -c "$0" 2>&1; echo "code $?"', STRANGERS[answer])
+    assert not said.endswith("code 0\n")
+    assert re.search(answer, said), said[-1500:]
+
+
 def test_memory_stays_below_its_limits(system: System):
     names = {one["ID"][:12]: name for name, one in system.containers().items()}
     lines = docker("stats", "--no-stream", "--format={{.ID}} {{.MemUsage}} {{.MemPerc}}").splitlines()
@@ -143,19 +167,8 @@ def test_memory_stays_below_its_limits(system: System):
     assert {name for name, said in mine.items() if float(said.split()[-1].rstrip("%")) > 95} == set()
 
 
-def test_each_process_may_be_killed_and_nothing_is_lost(system: System):
-    rows = []
-    for name in sorted(set(system.containers()) - JOBS):
-        before, hops = system.started(name), system.hops()
-        system.ask(name, "bash", "-c", "kill -9 -1", check=False)
-        until(lambda name=name, before=before: system.started(name) != before, KILLED_S, f"{name} started again")
-        back = until(lambda: ready(system), KILLED_S, f"{name} healthy again")
-        flowing = until(
-            lambda hops=hops: all(system.hops().get(hop, 0) > hops.get(hop, 0) for hop in ("stored", "summed")),
-            KILLED_S, f"users after {name} was killed",
-        )  # fmt: skip
-        rows.append(f"{name:<14} ready after {back:5.1f} s, users after {flowing:5.1f} s more")
-    print("\n" + "\n".join(rows))
+def test_a_broker_is_killed_and_users_flow_on(system: System):
+    print("\nkafka-2", kill(system, "kafka-2"))
     print(audited(system))
 
 
@@ -163,9 +176,38 @@ def test_after_down_and_up_it_goes_on_where_it_was(system: System):
     before = system.hops()
     system.compose("down")
     system.up()
-    until(lambda: system.hops().get("stored", 0) > before["stored"], READY_S, "more users")
-    until(lambda: system.hops().get("summed", 0) > before["summed"], READY_S, "more users")
+    began = time.monotonic()
+    until(lambda: all(system.hops().get(hop, 0) > before[hop] for hop in STORED), READY_S, "more users than before")
+    print(f"\nusers again {time.monotonic() - began:.0f} s after up returned")
     print(audited(system))
+
+
+def test_each_process_may_be_killed_and_nothing_is_lost(system: System):
+    rows = [f"{name:<14} {kill(system, name)}" for name in sorted(set(system.containers()) - JOBS)]
+    print("\n" + "\n".join(rows))
+    print(audited(system))
+
+
+def test_with_tls_it_goes_on_where_it_was(system: System):
+    before = system.hops()
+    system.compose("down")
+    system.env["KAFKA_SECURITY"] = "SASL_SSL"
+    system.up()
+    until(lambda: all(system.hops().get(hop, 0) > before[hop] for hop in STORED), READY_S, "more users than before")
+    assert system.ask("auditor", "printenv", "VIGIE_KAFKA_SECURITY") == "SASL_SSL\n"
+    print(audited(system))
+
+
+def kill(system: System, name: str) -> str:
+    """Kill every process of a container; wait until it is back, and users reach both stores again."""
+    before, hops = system.started(name), system.hops()
+    began = time.monotonic()
+    system.ask(name, "bash", "-c", "kill -9 -1", check=False)
+    until(lambda: system.started(name) != before, KILLED_S, f"{name} started again")
+    until(lambda: system.healthy(name), KILLED_S, f"{name} healthy again")
+    back = time.monotonic() - began
+    until(lambda: all(system.hops().get(hop, 0) > hops.get(hop, 0) for hop in STORED), KILLED_S, f"users after {name}")
+    return f"ready again after {back:5.1f} s, users in both stores again after {time.monotonic() - began:5.1f} s"
 
 
 def audited(system: System) -> str:
