@@ -141,8 +141,8 @@ def test_no_process_is_root_and_none_can_write_beside_its_volumes(system: System
 
 
 STRANGERS = {
-    "Bad credentials": "from cassandra.auth import PlainTextAuthProvider as Who; from cassandra.cluster import Cluster; "
-    "Cluster(['cassandra'], auth_provider=Who('cassandra', 'cassandra')).connect()",
+    "Bad credentials": "from cassandra.auth import PlainTextAuthProvider as P; from cassandra.cluster import Cluster; "
+    "Cluster(['cassandra'], auth_provider=P('cassandra', 'cassandra')).connect()",
     "requires authentication": "from cassandra.cluster import Cluster; Cluster(['cassandra']).connect()",
     "KafkaConnectionError|NoBrokersAvailable|KafkaTimeoutError": "from kafka import KafkaAdminClient; "
     "KafkaAdminClient(bootstrap_servers='kafka-1:9092', request_timeout_ms=5000, bootstrap_timeout_ms=5000)",
