@@ -138,7 +138,8 @@ def main(argv: list[str] | None = None) -> int:
         if not names:
             say(listing(list(catalogue.everything())))
             return 0
-        return run(list(catalogue.everything()) if names == [ALL] else catalogue.named(names), target.made())
+        every = catalogue.in_turn(list(catalogue.everything()))
+        return run(every if names == [ALL] else catalogue.named(names), target.made())
     except (WrongExperiment, WrongSetting, NotRunning) as error:
         say(str(error))
         return 2

@@ -100,6 +100,19 @@ def everything(folder: Path = FOLDER) -> Iterator[Drill]:
     yield from sorted((read(file) for file in folder.glob("*.json")), key=lambda drill: (drill.number, drill.name))
 
 
+def in_turn(drills: Sequence[Drill]) -> list[Drill]:
+    """
+    The order for all of them: those whose alert is long in falling silent far from each other, as the next that waits
+    for the same one could not start; those that blind the watchers last.
+    """
+    blind = [one for one in drills if one.bounds.silence]
+    slow = [one for one in drills if not one.bounds.clear_s and not one.bounds.silence]
+    quick = [one for one in drills if one.bounds.clear_s and not one.bounds.silence]
+    places = [(n / max(1, len(slow)), 0, one.number, one) for n, one in enumerate(slow)]
+    places += [(n / max(1, len(quick)), 1, one.number, one) for n, one in enumerate(quick)]
+    return [one for *_, one in sorted(places, key=lambda place: place[:3])] + blind
+
+
 def named(names: Sequence[str], folder: Path = FOLDER) -> list[Drill]:
     """
     The drills of these names, in that order.

@@ -91,7 +91,7 @@ def start(wanted: Settings) -> SparkSession:
 
 
 TRACEPARENT_BYTES = 55  # of W3C's version 00; what is longer or shorter names no trace
-REQUEST_MS, API_MS = 3_000, 5_000  # one question to a broker; all that is tried to have an answer
+REQUEST_MS, API_MS = 5_000, 10_000  # one question to a broker; all its tries: a leader's move may take 7 s
 ASKED_AGAIN, ASKED_EVERY_MS = 10_000, 500
 COLUMNS = (
     "key",
@@ -115,7 +115,8 @@ def messages(session: SparkSession, wanted: Settings) -> DataFrame:
     the lane (`failOnDataLoss`): they are lost, and it says so.
 
     Spark's question where the topic ends may be put to a broker that has just died, and would wait for that one to come
-    back, up to a minute: so it is put anew, to the others, after API_MS, as often as it takes.
+    back, up to a minute: so it is put anew, to the others, after API_MS, as often as it takes. A task that asks for its
+    place has the same time, and its batch is begun anew after it: it has to be longer than a leader's move.
     """
     return flat(
         session.readStream.format("kafka")

@@ -1,6 +1,7 @@
 """Every experiment is Chaos Toolkit's, knows its alert, can be undone, and ten lines are enough to write one."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,15 @@ def test_numbers_are_the_drills_own():
     numbers = [drill.number for drill in DRILLS.values()]
     assert all(numbers)
     assert sorted(numbers) == [drill.number for drill in catalogue.everything()]
+
+
+def test_all_of_them_are_run_with_slow_alerts_far_apart_and_the_blinding_ones_last():
+    order = catalogue.in_turn(list(DRILLS.values()))
+    assert sorted(one.name for one in order) == sorted(DRILLS)
+    places = [n for n, one in enumerate(order) if one.bounds.expect == ("DeadLetters",)]
+    assert min(other - one for one, other in pairwise(places)) > 1
+    blind = [one.bounds.silence for one in order]
+    assert blind == sorted(blind)
 
 
 TEN_LINES = """{

@@ -1,11 +1,13 @@
 """A drill undoes what it did whatever happens, stops itself when a guard trips, and does not start on a sick system."""
 
+import json
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from chaos import catalogue, drill, keep, programs, target, watch
 from chaos.catalogue import python
 from chaos.drill import NotStarted
 from chaos.evidence import Evidence, Passage
-from chaos.verdict import Bounds
+from chaos.verdict import Bounds, Window
 from observability import settings
 
 
@@ -186,3 +188,28 @@ def test_history_tells_when_recovery_gets_slower():
     assert keep.slower({"recover_s": 12.0}, earlier) == ""
     assert keep.slower({"recover_s": 25.0}, earlier).startswith("slower than usual: 25 s")
     assert keep.slower({"recover_s": 25.0}, []) == ""
+
+
+def test_a_fault_is_marked_in_a_grafana_where_there_is_one(world: World):
+    marks: list[dict[str, Any]] = []
+
+    class Grafana(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            marks.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))) | {"at": self.path})
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    outcome = drill.Outcome(killing(), {}, Window(1000.0, 1040.0, 1100.0), None, [])
+    line = {"verdict": "PASS"}
+    with HTTPServer(("127.0.0.1", 0), Grafana) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        aimed = replace(world.aimed, settings=replace(world.aimed.settings, grafana_port=server.server_port))
+        assert keep.mark(outcome, line, aimed)
+        server.shutdown()
+    (mark,) = marks
+    assert (mark["at"], mark["time"], mark["timeEnd"]) == ("/api/annotations", 1_000_000, 1_040_000)
+    assert mark["tags"] == ["drill", "toy", "PASS"]
+    assert not keep.mark(outcome, line, aimed), "none is there: no error either"
