@@ -72,7 +72,7 @@ def told(line: keep.Line, slower: str = "") -> str:
     lines = [
         f"{line['verdict']}  {counted}; {line['seen'] or 'seen by no alert'}; seconds: {times}",
         f"delayed {line['delayed']:,}, by {line['slowest_s']:.0f} s at most; backlog {line['backlog']:,}; "
-        f"noise: {', '.join(line['noise']) or 'none'}",
+        f"noise: {', '.join(line['noise']) or 'none'}; load {line['load']:.1f}",
         *(f"FAIL: {one}" for one in line["failed"]),
         slower,
     ]

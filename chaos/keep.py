@@ -2,8 +2,8 @@
 What a drill leaves in the state folder's `drills/`: a journal (JSON), a report (HTML), and a line in history.jsonl.
 
 history.jsonl  {"at", "name", "number", "title", "verdict", "lost", "doubled", "phantom", "wrong", "detect_s",
-               "recover_s", "cleared_s", "delayed", "slowest_s", "backlog", "seen", "noise", "page",
-               "failed", "report"}
+               "recover_s", "cleared_s", "delayed", "slowest_s", "backlog", "seen", "noise", "load",
+               "page", "failed", "report"}
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any
 
 import requests
 
-from chaos import report
+from chaos import report, watch
 from chaos.drill import Outcome
 from chaos.target import Target
 
@@ -84,6 +84,7 @@ def summary(outcome: Outcome) -> Line:
         "slowest_s": found.flow.slowest_s,
         "backlog": found.flow.backlog,
         "noise": sorted(found.alerts.unexpected),
+        "load": max((note.values.get("load", 0.0) for note in outcome.notes if note.source == watch.DISK), default=0.0),
         "page": list(found.page.says)[:SAID],
     }
 

@@ -69,6 +69,7 @@ def figures(line: Line) -> str:
             (f"users later than {LATE_S:.0f} s", f"{line['delayed']:,}, by {line['slowest_s']:.0f} s at most"),
             ("backlog at most", f"{line['backlog']:,} messages"),
             ("alerts that nobody expected", ", ".join(line["noise"]) or "none"),
+            ("load of the machine at most", f"{line['load']:.1f}"),
             ("the page said", " ".join(line["page"]) or "nothing special"),
         ]
     )

@@ -17,6 +17,7 @@ from chaos.watch import Note
 PAGE = "page"
 NONE = "none"  # the severity of the Watchdog
 LATE_S = 10.0
+HELD_S = 10.0  # the promise holds again when nobody has been late for so long
 SHOWN = 5
 WATCHDOG = "Watchdog"
 # Told after many drills, and rightly: the week's budget of late users is being spent, and programs start again often.
@@ -214,17 +215,28 @@ def flow(window: Window, found: Evidence, notes: Sequence[Note]) -> Flow:
     passed = [
         (note.at, note.values["ends"]) for note in notes if note.source == watch.CASSANDRA and "ends" in note.values
     ]
-    late, slowest, last = 0, 0.0, window.ended
+    overdue: list[tuple[float, float]] = []  # from when a user was late until they were there
     fresh: list[float] = []  # when users that were fetched after the fault were in both stores
     for one in relevant(window, found.passages):
         at = summed_at(one, passed)
         done = max(one.stored, window.until if at is None else at)
         if done - one.fetched > LATE_S:
-            late, slowest, last = late + 1, max(slowest, done - one.fetched), max(last, done)
+            overdue.append((one.fetched + LATE_S, done))
         if one.fetched >= window.ended:
             fresh.append(done)
-    again = max(last, min(fresh)) if fresh else None
-    return Flow(since(window.ended, [again] if again else []), late, round(slowest, 1), backlog(window, notes))
+    slowest = max((LATE_S + done - since_ for since_, done in overdue), default=0.0)
+    again = held(max(window.ended, min(fresh)), overdue) if fresh else None
+    recovered = since(window.ended, [again] if again and again < window.until else [])
+    return Flow(recovered, len(overdue), round(slowest, 1), backlog(window, notes))
+
+
+def held(begin: float, overdue: Sequence[tuple[float, float]]) -> float:
+    """The first moment from `begin` on after which nobody is overdue for HELD_S."""
+    for since_, done in sorted(overdue):
+        if since_ > begin + HELD_S:
+            break
+        begin = max(begin, done)
+    return begin
 
 
 def relevant(window: Window, passages: Iterable[Passage]) -> list[Passage]:

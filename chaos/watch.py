@@ -6,6 +6,7 @@ is noted as such. Notes are `(Unix time, source, values)`: numbers, words and li
 """
 
 import json
+import os
 import shutil
 import threading
 import time
@@ -144,8 +145,8 @@ def of_outbox(places: Places) -> dict[str, Any]:
 
 
 def of_disk(places: Places) -> dict[str, Any]:
-    """How many bytes are left where the state is."""
-    return {"free": shutil.disk_usage(places.hops.state).free}
+    """How many bytes are left where the state is, and how busy the machine is."""
+    return {"free": shutil.disk_usage(places.hops.state).free, "load": os.getloadavg()[0]}
 
 
 def age(moment: datetime) -> float:

@@ -158,6 +158,14 @@ def test_a_sums_lane_that_hangs_makes_its_users_late_though_mongodb_had_them():
     assert found.word == "FAIL"
 
 
+def test_who_is_late_after_the_promise_has_held_again_counts_as_delayed_not_as_a_late_recovery():
+    relapse = tuple(passage(n, late_s=15.0 if n == 55 else 0.0) for n in range(60))
+    found = judged(replace(GOOD, passages=relapse))
+    assert found.flow.delayed == 1
+    assert found.flow.recover_s is not None
+    assert found.flow.recover_s < 10
+
+
 def test_who_was_set_aside_is_not_lost():
     kept = {one: 1 for one in IDS if one != "user-7"}
     assert judged(replace(GOOD, stored=kept, on_topic=kept, dead=frozenset({"user-7"}))).word == "PASS"
