@@ -157,6 +157,7 @@ def alerts(bounds: Bounds, window: Window, notes: Sequence[Note]) -> Alerts:
         return of_silence(bounds, window, notes)
     said = [note for note in notes if note.source == watch.ALERTS and watch.DOWN not in note.values]
     before = {name for note in said if note.at < window.began for name in note.values["firing"]}
+    before |= {name for note in notes if note.at < window.began for name in note.values.get("active", {})}
     during = [note for note in said if window.began <= note.at]
     firing = [(note.at, name) for note in during for name in sorted(wanted(bounds, note))]
     seen = firing[0][1] if firing else ""
