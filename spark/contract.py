@@ -23,7 +23,7 @@ Cassandra, keyspace `vigie`: every row is the full value of its key, never an in
     schema_version    (name) -> version
 
 The state folder
-    run/points/<name> a point of KILL_POINTS is armed: the driver dies there, once
+    run/points/<name> a point of KILL_POINTS is armed: the driver dies there, once, of what the file says (DEATHS)
 """
 
 import msgspec
@@ -59,6 +59,8 @@ KILL_POINTS = (  # of a batch, each lane's in the order of its writes; the commi
     BEFORE_STATS_LEDGER,
     BEFORE_STATS_COMMIT,
 )
+KILLED, OUT_OF_MEMORY = "killed", "out-of-memory"
+DEATHS = (KILLED, OUT_OF_MEMORY)
 
 TABLES = (
     """CREATE TABLE IF NOT EXISTS {keyspace}.stats_by_minute (

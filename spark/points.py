@@ -1,7 +1,8 @@
 """
 Named points of a batch at which the driver dies, once, if a drill has armed them; unarmed, one is a look at a folder.
 
-A point is armed by a file of its name in `folder`, which goes before the driver does: the next run passes it.
+A point is armed by a file of its name in `folder`, which goes before the driver does: the next run passes it. The file
+says how it dies.
 """
 
 import os
@@ -9,12 +10,16 @@ import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
+from pyspark import SparkContext
 
-from spark.contract import POINTS_FOLDER
+from spark.contract import OUT_OF_MEMORY, POINTS_FOLDER
 
 Reached = Callable[[str], None]
+
+PIECE = 32 << 20  # bytes
 
 
 def of(state: Path) -> Reached:
@@ -23,11 +28,32 @@ def of(state: Path) -> Reached:
 
 
 def reached(folder: Path, point: str) -> None:
-    """Die here as by `kill -9`, the JVM and the workers first, if the point is armed; else return."""
+    """Die here, the JVM first, if the point is armed; else return."""
     try:
-        (folder / point).unlink()
+        death = (folder / point).read_text()
     except FileNotFoundError:
         return
+    (folder / point).unlink()
+    if death == OUT_OF_MEMORY:
+        fill_heap()
+    kill()
+
+
+def fill_heap() -> None:
+    """
+    Take the JVM's memory piece by piece, and keep it; it ends at the first that it has no room for.
+
+    Raises:
+        Py4JError: it has ended.
+    """
+    gateway: Any = SparkContext.getOrCreate()._gateway
+    held = []
+    while True:
+        held.append(gateway.new_array(gateway.jvm.byte, PIECE))
+
+
+def kill() -> None:
+    """As by `kill -9` of everything: the JVM and the workers, and this process."""
     for process in psutil.Process().children(recursive=True):
         process.kill()
     os.kill(os.getpid(), signal.SIGKILL)

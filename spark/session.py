@@ -11,7 +11,10 @@ from observability import access
 from observability.tracing import JOURNEY, TRACEPARENT, TRACESTATE
 from services.contract import ROW, USERS
 
-LEAN = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData"  # as the other JVMs here: ARCHITECTURE.md
+LEAN = (  # as the other JVMs here: ARCHITECTURE.md
+    "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData "
+    "-XX:+ExitOnOutOfMemoryError"  # what lives on after one may have lost any of its threads
+)
 PROMETHEUS = "org.apache.spark.metrics.sink.PrometheusServlet"
 ROCKSDB = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
 

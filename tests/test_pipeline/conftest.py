@@ -25,6 +25,7 @@ from engines import supervise, tail
 from engines.state import State
 from observability import access, settings
 from services import hops, topics
+from spark.contract import KILLED
 
 PORTS = (
     "VIGIE_KAFKA_PORT 92",
@@ -52,6 +53,7 @@ PORTS = (
     "VIGIE_SIMULATOR_METRICS_PORT 125",
     "VIGIE_KAFKA_JMX_PORT 130",
     "VIGIE_CASSANDRA_JMX_PORT 135",
+    "VIGIE_WIRES_PORT 140",
 )
 RUN = {
     "VIGIE_SEED": "pipeline",
@@ -111,10 +113,10 @@ class Stack:
             if process.is_running():
                 process.kill()
 
-    def dies_at(self, point: str) -> None:
+    def dies_at(self, point: str, death: str = KILLED) -> None:
         """Let the driver die at a point of its next batch, and wait until it is started again."""
         before = self.until(lambda: self.pid("spark"))
-        points.arm(self.state, point)
+        points.arm(self.state, point, death)
         self.until(lambda: not points.armed(self.state), 90)
         self.until(lambda: self.pid("spark") not in (0, before))
 

@@ -21,6 +21,7 @@ from spark.contract import (
     DATABASE,
     LEDGER,
     NEWEST_ID,
+    OUT_OF_MEMORY,
     RAW,
     STATS,
     Counted,
@@ -100,9 +101,10 @@ def test_every_message_from_start_to_end_is_in_the_ledger_and_every_user_in_the_
     stack.until(lambda: agree(stack), limit_s=150)
 
 
-def test_a_driver_that_was_killed_counts_nothing_twice(stack):
-    for point in (BEFORE_RAW_LEDGER, BEFORE_STATS_LEDGER):
-        stack.dies_at(point)
+def test_a_driver_that_was_killed_or_out_of_memory_counts_nothing_twice(stack):
+    stack.dies_at(BEFORE_RAW_LEDGER)
+    stack.dies_at(BEFORE_STATS_LEDGER, OUT_OF_MEMORY)
+    assert "OutOfMemoryError" in stack.log("spark")
     stack.grown("stored", 40)
     stack.until(lambda: agree(stack), limit_s=150)
 
