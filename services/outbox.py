@@ -69,6 +69,7 @@ UNION ALL SELECT 'waiting_canaries', count(*) FROM outbox WHERE topic=?2 AND can
 UNION ALL SELECT 'forgotten', count(*) FROM forgotten
 UNION ALL SELECT 'forgotten_dead', count(*) FROM forgotten WHERE topic=?1
 """  # one statement, so one moment; all by the index, whose size alone tells how many rows there are
+REFUSED = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_BUSY", "SQLITE_READONLY")  # by disk or system
 
 
 class OutboxError(Exception):
@@ -146,7 +147,7 @@ class Outbox:
 
         Raises:
             OutboxDamaged: it is there and is not an outbox.
-            OutboxFull: it is not there and the disk has no room for it.
+            OutboxFull: the disk has no room for it, or refuses it: nothing is known of the file.
         """
         self.path, self.max_bytes, self.seen_users = path, max_bytes, seen_users
         self._lock = threading.RLock()
@@ -165,7 +166,7 @@ class Outbox:
             self._bytes: int = self._db.execute("SELECT coalesce(sum(length(value)), 0) FROM outbox").fetchone()[0]
         except sqlite3.DatabaseError as error:
             self._db.close()
-            if isinstance(error, sqlite3.OperationalError) and "full" in str(error):
+            if getattr(error, "sqlite_errorname", "").startswith(REFUSED):
                 raise OutboxFull(f"{path}: {error}") from error
             raise OutboxDamaged(f"{path}: {error}") from error
         except OutboxError:

@@ -1,13 +1,16 @@
 """The outbox: a page and its cursor are one, nothing leaves unacknowledged, and a broken file is kept."""
 
 import os
+import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import textwrap
 import uuid
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -111,6 +114,46 @@ def test_a_full_disk_refuses_the_page_whole_and_lets_it_in_later(path, users):
     outbox._db.execute("PRAGMA max_page_count=100000")
     outbox.keep(FIRST, users, [LETTER])
     assert outbox.counts().fetched == 11
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 512 KB."""
+    command = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(tmp_path)]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a small file system, on Linux")
+    yield tmp_path
+    subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
+
+
+def test_a_disk_that_is_really_full_refuses_the_page_and_lets_it_in_when_there_is_room(small_disk, users):
+    outbox, ballast = Outbox(small_disk / "outbox.sqlite"), small_disk / "ballast"
+    with suppress(OSError):
+        ballast.write_bytes(b"x" * 2**20)
+    with pytest.raises(OutboxFull, match="full"):
+        for page in range(1, 100):
+            outbox.keep(
+                Cursor("tests", page, 10), [structs.replace(user, user_id=str(uuid.uuid4())) for user in users], []
+            )
+    before = outbox.counts().fetched
+    ballast.unlink()
+    outbox.keep(Cursor("tests", 100, 10), [structs.replace(users[0], user_id=str(uuid.uuid4()))], [])
+    assert outbox.counts().fetched == before + 1
+
+
+def test_a_file_that_may_not_be_written_to_is_not_taken_for_a_damaged_one(path, users):
+    kept = Outbox(path)
+    kept.keep(FIRST, users, [])
+    kept.close()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(OutboxFull):
+            open_outbox(path, 2**20, 100)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [one.name for one in path.parent.glob("*.damaged-*")] == []
+    assert open_outbox(path, 2**20, 100).counts().fetched == len(users)
 
 
 @pytest.mark.parametrize("content", [b"this is not a database, " * 50, b"SQLite format 3\x00" + b"\xff" * 4096])
