@@ -57,6 +57,14 @@ NOW = Row(
             runbook="watchers",
         ),
         stat(
+            "The clock that is most off",
+            "Below 1 s: the time of day of our processes against Prometheus's.",
+            "s",
+            ask(f"max(abs({names.CLOCK.name} - timestamp({names.CLOCK.name})))", "off"),
+            limits=above(2, 10),
+            runbook="watchers",
+        ),
+        stat(
             "Spans lost in the time shown",
             "0. Lost to the traces, never to the work.",
             "short",

@@ -39,6 +39,7 @@ BUILD_INFO = Metric(
     "1; what runs here",
     {"service": "the process's name", "version": "the project's", "settings": "the first 12 hex digits of their hash"},
 )
+CLOCK = Metric("vigie_clock_timestamp_seconds", GAUGE, "the process's time of day when it is asked")
 SPANS = Metric(
     "vigie_spans_total",
     COUNTER,

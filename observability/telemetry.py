@@ -5,6 +5,7 @@ docs/telemetry.md from `observability.names` and the rules.
 
 import argparse
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -39,6 +40,7 @@ def start(service: str, env: Mapping[str, str]) -> None:
         raise settings.WrongSetting(f"{key}={env[key]!r}: {error}") from error
     repeats = logs.start(service)
     metrics.read_at_scrape(lambda: of_logs(repeats))
+    metrics.read_at_scrape(lambda: [(names.CLOCK, {}, time.time())])
     metrics.serve(service, wanted.host, port, env)
     tracing.start(service, wanted.otlp_endpoint)
 

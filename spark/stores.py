@@ -72,10 +72,12 @@ def cassandra(wanted: Settings) -> Session:
         idle_heartbeat_timeout=5,
     )
     try:
-        return cluster.connect()
+        session = cluster.connect()
     except Exception:
         cluster.shutdown()
         raise
+    session.use_client_timestamp = False  # of two writes the later one counts, also if our clock was ahead before
+    return session
 
 
 def make_tables(wanted: Settings) -> None:

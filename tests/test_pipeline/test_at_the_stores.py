@@ -1,15 +1,16 @@
 """What the lanes do to the stores may be done twice; retention removes whole days and no more."""
 
 import json
+import time
 from datetime import UTC, date, datetime
 
 import pytest
 
-from observability import access
+from observability import access, settings
 from services.contract import Source
 from services.records import parse
 from services.simulator import people
-from spark import raw, retention
+from spark import raw, retention, stores
 from spark.contract import DATABASE, USERS
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]
@@ -29,6 +30,20 @@ def test_users_inserted_twice_are_stored_once_and_counted_as_duplicates(stack):
         assert there == [set(), set(range(10)), set(range(20))]
         assert len(list(elsewhere[USERS].find({}, {"_id": 1}))) == 20
         client.drop_database("beside")
+
+
+def test_what_was_written_by_a_clock_that_was_ahead_is_written_over(stack):
+    wanted = settings.read(stores.Settings, settings.environ(stack.env))
+    put = (
+        "INSERT INTO vigie.totals (period, dimension, value, users, age_sum) VALUES ('1999-01-01', 'all', 'all', %s, 1)"
+    )
+    for users, ahead_s in ((1, 3600), (2, 0)):
+        session = stores.cassandra(wanted)
+        session.timestamp_generator = lambda ahead_s=ahead_s: int((time.time() + ahead_s) * 1e6)
+        session.execute(put, (users,))
+    there = session.execute("SELECT users FROM vigie.totals WHERE period='1999-01-01'").one().users
+    session.execute("DELETE FROM vigie.totals WHERE period='1999-01-01'")
+    assert there == 2
 
 
 def test_retention_removes_users_of_days_that_are_over_and_nobody_else(stack):
