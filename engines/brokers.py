@@ -10,7 +10,7 @@ import subprocess
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
-from engines import builds, jvm
+from engines import builds, jvm, wires
 from engines.config import Config
 from engines.state import State
 
@@ -20,8 +20,9 @@ PROPERTIES = """\
 process.roles=broker,controller
 node.id={node}
 controller.quorum.voters={voters}
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
-advertised.listeners=PLAINTEXT://{host}:{port}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}{more}
+advertised.listeners=PLAINTEXT://{host}:{port}{more_told}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{more_plain}
 controller.listener.names=CONTROLLER
 log.dirs={data}
 
@@ -79,6 +80,7 @@ def properties(config: Config, state: State, node: int, names: str = "") -> str:
     """
     copies, in_sync = replication(config.brokers)
     nodes = range(1, config.brokers + 1)
+    more = wires.listeners(config, node)
 
     def host(number: int) -> str:
         return names.format(number) or config.host
@@ -93,6 +95,9 @@ def properties(config: Config, state: State, node: int, names: str = "") -> str:
         replication=copies,
         in_sync=in_sync,
         largest=LARGEST_MESSAGE,
+        more="".join(f",{one.name}://{config.host}:{one.port}" for one in more),
+        more_told="".join(f",{one.name}://{config.host}:{one.told}" for one in more),
+        more_plain="".join(f",{one.name}:PLAINTEXT" for one in more),
     )
 
 

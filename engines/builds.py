@@ -49,12 +49,10 @@ WATCHERS = (
         tags="remove_all_sd,enable_file_sd",  # without the clients of thirty clouds
     ),
 )
+DRILLS = (Build("toxiproxy", GO, MODULE, ("github.com/Shopify/toxiproxy/v2/cmd/server",)),)  # only with VIGIE_WIRES
 # What only containers need: `make test-compose`, and the tests of docker-compose.yml where no Compose is installed.
-CONTAINERS = (
-    Build("compose", GO, MODULE, ("github.com/docker/compose/v2/cmd",)),
-    Build("toxiproxy", GO, MODULE, ("github.com/Shopify/toxiproxy/v2/cmd/server",)),
-)
-BUILDS = (*PIPELINE, *WATCHERS, *CONTAINERS)
+CONTAINERS = (Build("compose", GO, MODULE, ("github.com/docker/compose/v2/cmd",)),)
+BUILDS = (*PIPELINE, *WATCHERS, *DRILLS, *CONTAINERS)
 
 
 def cache(environ: Mapping[str, str]) -> Path:

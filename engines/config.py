@@ -60,6 +60,9 @@ class Config(access.Kafka, access.Mongo, access.Cassandra):
     simulator_metrics_port: Port
     kafka_jmx_port: Port
     cassandra_jmx_port: Port
+    wires: bool
+    wires_port: Port
+    clocks: str
     needed_memory_mb: int
     needed_disk_mb: int
     up_timeout_s: Count

@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 
 from engines import builds, tools
-from engines.builds import GO, PIPELINE, WATCHERS, Build
+from engines.builds import DRILLS, GO, PIPELINE, WATCHERS, Build
 from engines.console import say
 
 AT_A_TIME = 2
@@ -132,6 +132,7 @@ def main() -> int:
         say(tools.no_java(os.environ))
         return 1
     wanted = [build for build in PIPELINE if build.tool != GO or not tools.stored_elsewhere(os.environ)]
+    wanted += DRILLS
     try:
         fetch(wanted, java.home)
         for build in missing(WATCHERS):

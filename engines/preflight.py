@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from engines import ready
+from engines import clocks, ready
 from engines.config import Config
 from engines.programs import MONGOD, Program
 from engines.state import Shape, State
@@ -25,6 +25,7 @@ def problems(config: Config, state: State, programs: Sequence[Program], document
         *held_ports(config.host, programs),
         *(too_little_memory(config.needed_memory_mb, psutil.virtual_memory().available) if whole else ()),
         *too_little_disk(config.needed_disk_mb, state.root),
+        *clocks.problems(config),
         *other_shape(config, state.shape(), state.root),
         *users_of_nobody(config),
         *([] if documents != MONGOD or shutil.which("mongod") else [no_mongod(state.root)]),

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from engines import brokers, builds, ready, ring, watchers
+from engines import brokers, builds, clocks, ready, ring, watchers, wires
 from engines.config import Config
 from engines.ready import Check
 from engines.state import State
@@ -19,6 +19,7 @@ ENGINES, PIPELINE, WATCHERS = "engines", "pipeline", "watchers"
 KAFKA, CASSANDRA, DOCUMENTS, SPARK = "kafka", "cassandra", "documents", "spark"
 SIMULATOR, INGEST, DASHBOARD = "simulator", "ingest", "dashboard"
 PROMETHEUS, ALERTMANAGER, JAEGER = watchers.PROMETHEUS, watchers.ALERTMANAGER, watchers.JAEGER
+TOXIPROXY = wires.TOXIPROXY
 AUDITOR, EXPORTER = watchers.AUDITOR, watchers.EXPORTER
 MONGOD, EMBEDDED, ELSEWHERE = "mongod", "embedded", "elsewhere"
 
@@ -29,7 +30,7 @@ STOPPING = (
     (INGEST, DASHBOARD),
     (SIMULATOR, SPARK),
     (AUDITOR, EXPORTER, PROMETHEUS, ALERTMANAGER, JAEGER),
-    (KAFKA, CASSANDRA, DOCUMENTS),
+    (KAFKA, CASSANDRA, DOCUMENTS, TOXIPROXY),
 )
 
 
@@ -70,9 +71,11 @@ def programs(config: Config, state: State, java: str, documents: str) -> tuple[P
         found.append(cassandra(config, state, java))
     if documents != ELSEWHERE:
         found.append(document_store(config, state, documents))
+    if config.wires:
+        found.append(toxiproxy(config, state))
     if config.own_source:
         found.append(simulator(config))
-    found.extend((ingest(config), spark(config), dashboard(config)))
+    found.extend((ingest(config, state), spark(config, state), dashboard(config, state)))
     if config.watch:
         found.extend(watching(config, state))
     return tuple(found)
@@ -138,6 +141,7 @@ def broker(config: Config, state: State, java: str, node: int) -> Program:
     ports = [Port(port, "VIGIE_KAFKA_PORT"), Port(controller, "VIGIE_KAFKA_CONTROLLER_PORT")]
     if config.watch:
         ports.append(Port(config.kafka_jmx_port + node - 1, "VIGIE_KAFKA_JMX_PORT"))
+    ports.extend(Port(one.port, wires.SETTING) for one in wires.listeners(config, node))
     command = brokers.command(config, state, java, node)
     return Program(f"{KAFKA}-{node}", KAFKA, ENGINES, command, tuple(ports), partial(ready.port, config.host, port))
 
@@ -175,6 +179,18 @@ def document_store(config: Config, state: State, which: str) -> Program:
     )
 
 
+def toxiproxy(config: Config, state: State) -> Program:
+    ports = (config.wires_port, *(one.port for one in wires.every(config)))
+    return Program(
+        TOXIPROXY,
+        TOXIPROXY,
+        ENGINES,
+        wires.command(config, state),
+        tuple(Port(number, wires.SETTING) for number in ports),
+        partial(ready.port, config.host, config.wires_port),
+    )
+
+
 def simulator(config: Config) -> Program:
     ports = (
         Port(config.simulator_port, "VIGIE_SIMULATOR_PORT"),
@@ -185,17 +201,18 @@ def simulator(config: Config) -> Program:
     return Program(SIMULATOR, SIMULATOR, PIPELINE, module("services.simulator"), ports, answers)
 
 
-def ingest(config: Config) -> Program:
+def ingest(config: Config, state: State) -> Program:
     ports = (Port(config.ingest_metrics_port, "VIGIE_INGEST_METRICS_PORT"),)
-    return Program(INGEST, INGEST, PIPELINE, module("services.ingest"), ports, running, stop_s=15)
+    command = drilled(config, state, INGEST, "services.ingest")
+    return Program(INGEST, INGEST, PIPELINE, command, ports, running, stop_s=15)
 
 
-def spark(config: Config) -> Program:
+def spark(config: Config, state: State) -> Program:
     return Program(
         SPARK,
         SPARK,
         PIPELINE,
-        module("spark.lanes"),
+        drilled(config, state, SPARK, "spark.lanes"),
         (
             Port(config.spark_ui_port, "VIGIE_SPARK_UI_PORT"),
             Port(config.spark_metrics_port, "VIGIE_SPARK_METRICS_PORT"),
@@ -205,18 +222,23 @@ def spark(config: Config) -> Program:
     )
 
 
-def dashboard(config: Config) -> Program:
+def dashboard(config: Config, state: State) -> Program:
     return Program(
         DASHBOARD,
         DASHBOARD,
         PIPELINE,
-        module("dashboard"),
+        drilled(config, state, DASHBOARD, "dashboard"),
         (
             Port(config.dashboard_port, "VIGIE_DASHBOARD_PORT"),
             Port(config.dashboard_metrics_port, "VIGIE_DASHBOARD_METRICS_PORT"),
         ),
         partial(ready.port, config.host, config.dashboard_port),
     )
+
+
+def drilled(config: Config, state: State, program: str, name: str) -> tuple[str, ...]:
+    """`python -m name`, by its wires and with its own clock where drills want them."""
+    return (*wires.by_wire(config, program), *clocks.by_clock(config, state, program), *module(name))
 
 
 def module(name: str) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from engines import (
     brokers,
     builds,
+    clocks,
     config,
     fetch,
     hops,
@@ -28,6 +29,7 @@ from engines import (
     tail,
     tools,
     watchers,
+    wires,
 )
 from engines import programs as what
 from engines.config import Config
@@ -93,7 +95,7 @@ def up(outer: Mapping[str, str], only: tuple[str, ...] = ()) -> None:
     state.make()
     with state.alone():
         plan = made(outer, state, only)
-        fetch.fetch((b for b in builds.PIPELINE if b.name in needed(plan)), plan.java)
+        fetch.fetch((b for b in (*builds.PIPELINE, *builds.DRILLS) if b.name in needed(plan)), plan.java)
         if not plan.running:
             launch(plan)
         start = Start(plan)
@@ -167,6 +169,9 @@ def launch(plan: Plan) -> None:
     ring.prepare(plan.config, state)
     if plan.config.watch:
         watchers.prepare(plan.config, state)
+    if plan.config.wires:
+        wires.prepare(plan.config, state)
+    clocks.prepare(plan.config, state)
     (state.data / plan.documents).mkdir(exist_ok=True)
     supervise.launch(plan.programs, state, plan.env)
 
@@ -190,7 +195,7 @@ class Start:
         now = [one.name for one in plan.idle if one.room != what.WATCHERS or one in able]
         if now or not plan.idle:
             say(f"starting {', '.join(now)}" if now else "it is running already")
-        self.start(plan.of(what.CASSANDRA, what.DOCUMENTS))
+        self.start(plan.of(what.CASSANDRA, what.DOCUMENTS, what.TOXIPROXY))
         self.start_brokers()
         with ThreadPoolExecutor(max_workers=len(plan.awaited) + 2) as pool:
             waits = {one.name: pool.submit(self.program, one) for one in plan.awaited}
