@@ -6,15 +6,15 @@ Sum the users of MongoDB anew, in one Spark job, and put right what Cassandra ha
 The lanes must not run meanwhile (`make rebuild` stops them, and starts them again). First the raw lane reads what is on
 the topic. Then exactly those users are summed whose messages the stats lane has read, so that it goes on from its own
 state as if nothing had been: its next batch writes the same values. Only rows that differ are written, so a second run
-writes none. Days whose users MongoDB was told to forget (VIGIE_USERS_RETENTION_DAYS) are left as they are, and minutes
-keep no longer than they would have.
+writes none. Days whose users MongoDB was told to forget (VIGIE_USERS_RETENTION_DAYS), and minutes of which somebody was
+forgotten (`make forget`), are left as they are, and minutes keep no longer than they would have.
 """
 
 import argparse
 import sys
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
@@ -26,7 +26,7 @@ from pymongo.errors import PyMongoError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from observability import lock, logs, settings
+from observability import access, lock, logs, settings
 from spark import lanes, session, stats, stores
 from spark.contract import ALL_TIME, DATABASE, KEYSPACE, USERS, Ledger
 from spark.documents import SCAN_S, Document, read_ledger
@@ -37,8 +37,10 @@ log = logs.Log(__name__)
 
 BOUNDS = "low string, high string"  # of ids; an empty one is none
 ROWS = 1000
-SHOWN = {"appended_at": 1, "fetched_at": 1, "topic": 1, "gender": 1, "nat": 1, "location.country": 1, "dob.age": 1}
+FORGOTTEN_AT = "forgotten_at"
+SHOWN = ("appended_at", "fetched_at", "topic", "gender", "nat", "location.country", "dob.age", FORGOTTEN_AT)
 Offsets = Mapping[int, int]
+Row = tuple[str, datetime, str]  # dimension, minute, value
 
 
 class CannotRebuild(Exception):
@@ -64,10 +66,10 @@ def parts(n: int) -> list[tuple[str, str]]:
     return list(zip(["", *cuts], [*cuts, ""], strict=True))
 
 
-def facts(bounds: Iterator[pa.RecordBatch], mongo_uri: str, ends: Offsets | None) -> Iterator[pa.RecordBatch]:
+def facts(bounds: Iterator[pa.RecordBatch], store: access.Mongo, ends: Offsets | None) -> Iterator[pa.RecordBatch]:
     """The stored users between these ids whose messages lie before `ends`, as FACTS, on an executor."""
     with MongoClient[Document](
-        mongo_uri, serverSelectionTimeoutMS=3_000, socketTimeoutMS=SCAN_S * 1000, tz_aware=True
+        **store.mongo(), serverSelectionTimeoutMS=3_000, socketTimeoutMS=SCAN_S * 1000, tz_aware=True
     ) as client:
         for part in bounds:
             for low, high in zip(part["low"].to_pylist(), part["high"].to_pylist(), strict=True):
@@ -76,6 +78,8 @@ def facts(bounds: Iterator[pa.RecordBatch], mongo_uri: str, ends: Offsets | None
                 rows: list[tuple[object, ...]] = []
                 for one in found:
                     place = one["topic"]
+                    if FORGOTTEN_AT in one:
+                        continue
                     if ends is None or place["offset"] < ends.get(place["partition"], 0):
                         rows.append(fact(one))
                     if len(rows) == ROWS:
@@ -90,10 +94,16 @@ def fact(user: Document) -> tuple[object, ...]:
     return (user["_id"], *times, user["location"]["country"], user["gender"], user["nat"], user["dob"]["age"])
 
 
-def summed(spark: SparkSession, mongo_uri: str, ends: Offsets | None) -> Iterator[Minute]:
+def forgotten(client: MongoClient[Document]) -> frozenset[datetime]:
+    """The minutes (UTC, without a zone) of which a user was forgotten."""
+    found = client[DATABASE][USERS].find({FORGOTTEN_AT: {"$exists": True}}, {"appended_at": 1, "topic": 1})
+    return frozenset(one["appended_at"].replace(second=0, microsecond=0, tzinfo=None) for one in found if one["topic"])
+
+
+def summed(spark: SparkSession, store: access.Mongo, ends: Offsets | None) -> Iterator[Minute]:
     """Every minute of every dimension and value, in the order of time."""
     bounds = parts(min(256, spark.sparkContext.defaultParallelism))
-    users = spark.createDataFrame(bounds, BOUNDS).mapInArrow(lambda some: facts(some, mongo_uri, ends), stats.FACTS)
+    users = spark.createDataFrame(bounds, BOUNDS).mapInArrow(lambda some: facts(some, store, ends), stats.FACTS)
     for row in stats.summed(users).orderBy("minute").toLocalIterator():
         yield stats.minute(row)
 
@@ -101,8 +111,9 @@ def summed(spark: SparkSession, mongo_uri: str, ends: Offsets | None) -> Iterato
 class Repair:
     """Writes what differs, and counts it."""
 
-    def __init__(self, tables: Tables, kept: Kept, now: datetime) -> None:
-        self.tables, self.kept, self.now = tables, kept, now.replace(tzinfo=None)
+    def __init__(self, tables: Tables, kept: Kept, now: datetime, forgotten: Set[datetime] = frozenset()) -> None:
+        """`forgotten`: the minutes that MongoDB no longer holds whole."""
+        self.tables, self.kept, self.now, self.forgotten = tables, kept, now.replace(tzinfo=None), forgotten
         self.counted: Counter[str] = Counter()
         prepare = tables.session.prepare
         self._put = prepare(
@@ -134,16 +145,23 @@ class Repair:
 
     def day(self, day: date, minutes: Sequence[Minute], stored: Mapping[Key, Sums]) -> dict[Key, Sums]:
         """Make one day right; return its totals."""
-        wanted = {(one.dimension, one.minute, one.value): one.sums for one in minutes}
         found = {(one.dimension, one.minute, one.value): one.sums for one in self.tables.minutes_of(day)}
+        wanted = {(one.dimension, one.minute, one.value): one.sums for one in minutes}
+        for dimension, minute in self._not_whole(wanted, found):
+            wanted |= {key: sums for key, sums in found.items() if key[:2] == (dimension, minute)}
         differ = [(key, wanted[key], self._left_s(key[1])) for key in wanted if found.get(key) != wanted[key]]
         puts = [(self._put, (d, day, at, value, *sums, left)) for (d, at, value), sums, left in differ if left > 0]
         drops = [(self._drop, (d, day, at, value)) for d, at, value in found.keys() - wanted.keys()]
         self.tables.put([*puts, *drops])
-        sums = added(((one.dimension, one.value), one.sums) for one in minutes)
+        sums = added(((dimension, value), one) for (dimension, _, value), one in wanted.items())
         self.totals(str(day), sums, stored)
         self.counted += Counter(minutes=len(wanted), written=len(puts), removed=len(drops))
         return sums
+
+    def _not_whole(self, wanted: Mapping[Row, Sums], found: Mapping[Row, Sums]) -> Iterator[tuple[str, datetime]]:
+        """A dimension's minutes whose forgotten users are in Cassandra alone: it has no fewer there than MongoDB."""
+        here, there = users(wanted), users(found)
+        return (place for place, n in there.items() if place[1] in self.forgotten and n >= here[place])
 
     def totals(self, period: str, wanted: Mapping[Key, Sums], found: Mapping[Key, Sums]) -> None:
         puts = [
@@ -155,6 +173,14 @@ class Repair:
 
     def _left_s(self, minute: datetime) -> int:
         return int((minute + self.kept.minute - self.now).total_seconds())
+
+
+def users(rows: Mapping[Row, Sums]) -> Counter[tuple[str, datetime]]:
+    """How many users a dimension's minute has."""
+    counted: Counter[tuple[str, datetime]] = Counter()
+    for (dimension, minute, _), sums in rows.items():
+        counted[dimension, minute] += sums.users
+    return counted
 
 
 def added(sums: Iterable[tuple[Key, Sums]]) -> dict[Key, Sums]:
@@ -202,7 +228,9 @@ def rebuild(env: Mapping[str, str]) -> Counter[str]:
     """
     wanted, of_session = settings.read(stores.Settings, env), settings.read(session.Settings, env)
     open_session = stores.cassandra(wanted)
-    with MongoClient[Document](wanted.mongo_uri, serverSelectionTimeoutMS=3_000, socketTimeoutMS=10_000) as client:
+    with MongoClient[Document](
+        **wanted.mongo(), serverSelectionTimeoutMS=3_000, socketTimeoutMS=SCAN_S * 1000
+    ) as client:
         client.admin.command("ping")  # the raw lane would wait for it as long as it takes
         spark = session.start(of_session)
         try:
@@ -210,7 +238,8 @@ def rebuild(env: Mapping[str, str]) -> Counter[str]:
             tables = Tables(open_session, settings.read(lanes.Settings, env).cassandra_concurrency)
             ends = summed_up_to(read_ledger(client[DATABASE]), tables.ledger())
             now = datetime.now(UTC)
-            return Repair(tables, Kept.of(wanted, now), now).all(summed(spark, wanted.mongo_uri, ends))
+            repair = Repair(tables, Kept.of(wanted, now), now, forgotten(client))
+            return repair.all(summed(spark, wanted, ends))
         finally:
             spark.stop()
             open_session.cluster.shutdown()

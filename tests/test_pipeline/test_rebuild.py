@@ -9,7 +9,8 @@ import pytest
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
 from cassandra.policies import RoundRobinPolicy
 
-from services.evidence import User, expected_sums
+from services.audit import with_forgotten
+from services.evidence import Stored, User, expected_sums, minute_of
 from spark.contract import ALL_TIME, DATABASE, KEYSPACE, USERS, Ledger
 from spark.rebuild import Kept, Repair
 from spark.stats import Tables
@@ -28,14 +29,18 @@ DAMAGE = (
 )
 
 
-def users_of(stack, ends: dict[int, int]) -> list[User]:
-    """The stored users whose messages the stats lane has read."""
+def users_of(stack, ends: dict[int, int]) -> Stored:
+    """The stored users whose messages the stats lane has read, and of those forgotten how many a minute had."""
+    found = Stored()
     with stack.mongo() as client:
-        return [
-            User(one["appended_at"], one["location"]["country"], one["gender"], one["dob"]["age"], one["nat"])
-            for one in client[DATABASE][USERS].find()
-            if one["topic"]["offset"] < ends.get(one["topic"]["partition"], 0)
-        ]
+        for one in client[DATABASE][USERS].find():
+            if "forgotten_at" in one:
+                found.ahead += not one["topic"]
+                found.minutes[minute_of(one["appended_at"])] += bool(one["topic"])
+            elif one["topic"]["offset"] < ends.get(one["topic"]["partition"], 0):
+                facts = one["location"]["country"], one["gender"], one["dob"]["age"], one["nat"]
+                found.users[one["_id"]] = User(one["appended_at"], *facts)
+    return found
 
 
 def test_damaged_sums_are_those_of_the_stored_users_again_and_the_lane_goes_on_from_them(stack):
@@ -52,18 +57,21 @@ def test_damaged_sums_are_those_of_the_stored_users_again_and_the_lane_goes_on_f
             session.execute(statement.format(day=datetime.now(UTC).date()))
         done = stack.run(*REBUILD, timeout_s=200)
         assert done.returncode == 0, done.stderr
-        wanted = expected_sums(
-            users_of(stack, msgspec.json.decode(body, type=Ledger).ends), datetime.max.replace(tzinfo=UTC)
-        )
+        stored = users_of(stack, msgspec.json.decode(body, type=Ledger).ends)
         tables = Tables(session, 20)
         minutes = [one for day in tables.days() for one in tables.minutes_of(day)]
-        assert {(one.minute.replace(tzinfo=UTC), (one.dimension, one.value)): one.sums for one in minutes} == wanted
+        there = {(one.minute.replace(tzinfo=UTC), (one.dimension, one.value)): one.sums for one in minutes}
+        of_living = expected_sums(stored.users.values(), datetime.max.replace(tzinfo=UTC))
+        wanted = with_forgotten(of_living, there, stored)
+        assert there == wanted
+        assert len(of_living) > 10
         total: Counter = Counter()
         for (_, key), (users, _) in wanted.items():
             total[key] += users
         assert {key: sums.users for key, sums in tables.totals(ALL_TIME).items()} == total
         assert "1999-12-31" not in map(str, tables.days())
-        again = Repair(tables, Kept(min(tables.days()), timedelta(days=30)), datetime.now(UTC))
+        forgotten = frozenset(minute.replace(tzinfo=None) for minute in stored.minutes)
+        again = Repair(tables, Kept(min(tables.days()), timedelta(days=30)), datetime.now(UTC), forgotten)
         counted = again.all(sorted(minutes, key=lambda one: one.minute))
         assert (counted["written"], counted["removed"], counted["minutes"]) == (0, 0, len(minutes))
     stack.start("spark")
