@@ -47,6 +47,9 @@ class JsonLines(logging.Formatter):
         return msgspec.json.encode(line, enc_hook=str).decode()
 
 
+KAFKA_CONNECTIONS = "kafka.net.manager"
+
+
 class Repeats(logging.Filter):
     """Lets BURST lines of an event through in each WINDOW_S, and counts the others."""
 
@@ -83,12 +86,19 @@ def start(service: str, level: int = logging.INFO) -> Repeats:
     handler.addFilter(repeats)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("kafka").setLevel(logging.ERROR)  # it warns of every slow turn of its own loop
+    logging.getLogger(KAFKA_CONNECTIONS).setLevel(logging.WARNING)
+    logging.getLogger(KAFKA_CONNECTIONS).addFilter(let_through)
     logging.getLogger("opentelemetry").setLevel(
         logging.CRITICAL
     )  # observability.tracing tells what it tells each second
     for room in ROOMS:
         logging.getLogger(room).setLevel(level)
     return repeats
+
+
+def let_through(record: logging.LogRecord) -> bool:
+    """That a login is refused, Kafka's client says in a warning only; the error that follows is a time-out's."""
+    return record.levelno >= logging.getLogger("kafka").level or "SaslAuthentication" in record.getMessage()
 
 
 class Log:

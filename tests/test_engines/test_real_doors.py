@@ -246,7 +246,7 @@ def login(brokers: access.Kafka, **instead: Any) -> int:
 
 
 @pytest.mark.parametrize("security", [SSL, PLAIN])
-def test_a_login_needs_the_right_user_and_password_and_protocol(asking: Doors, security):
+def test_a_login_needs_the_right_user_and_password_and_protocol(asking: Doors, security, caplog):
     admin = asking.kafka(ADMIN, security)
     assert login(admin) == 1
     strangers: list[dict[str, Any]] = [
@@ -261,6 +261,7 @@ def test_a_login_needs_the_right_user_and_password_and_protocol(asking: Doors, s
         refused = [pool.submit(login, admin, **wrong) for wrong in strangers]
         assert [type(one.exception()) for one in refused if not isinstance(one.exception(), KafkaError)] == []
     assert login(admin) == 1  # so it was not that the broker was slow
+    assert "SaslAuthenticationFailedError" in caplog.text  # what `logs.start` lets through
 
 
 def test_a_broker_whose_certificate_was_signed_by_another_is_not_believed(asking: Doors, tmp_path):

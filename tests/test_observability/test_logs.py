@@ -49,3 +49,17 @@ def test_a_line_within_a_span_has_its_ids():
         line = json.loads(logs.JsonLines("ingest").format(record))
     assert line["trace_id"] == f"{span.get_span_context().trace_id:032x}"
     assert line["hop"] == "services.x"
+
+
+def test_a_refused_login_to_kafka_is_told_and_its_other_warnings_are_not(capsys, monkeypatch):
+    logs.start("ingest")
+    connections = logging.getLogger("kafka.net.manager")
+    connections.warning(
+        "Bootstrap connection failed: %s", "[Error 58] SaslAuthenticationFailedError: invalid credentials"
+    )
+    connections.warning("Bootstrap not ready")
+    monkeypatch.setattr(logging.getLogger("kafka"), "level", logging.CRITICAL)
+    connections.error("Bootstrap failed")
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert "invalid credentials" in told[0]
