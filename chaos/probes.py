@@ -52,7 +52,7 @@ def deaf(aimed: Target) -> str:
     return ", ".join(sorted([*found, *(f"{one['metric']['topic']} lacks replicas" for one in behind)]))
 
 
-def promise_held(patience_s: float = 30, configuration: Configuration = None) -> str:
+def promise_held(patience_s: float = 60, configuration: Configuration = None) -> str:
     """Whether the newest users of both stores are as young as was promised, and none waits longer in the outbox."""
     aimed = target.of(configuration)
     return patient(lambda: late(aimed), patience_s, STEADY_S)
