@@ -1,0 +1,152 @@
+"""
+The actions of experiments that reach into one program: its kill points, its wires, its disk, its clock, its checkpoint.
+
+What they need of the system is said where they fail: wires are there with VIGIE_WIRES=1, a clock with VIGIE_CLOCKS.
+`undo` is the rollback of every experiment that uses them.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import psutil
+
+from chaos import clock, disk, points, target
+from chaos import wires as of_wires
+from chaos.programs import until
+from chaos.target import Target
+from engines import clocks, supervise
+from observability import settings
+from services import hops
+from spark.contract import KEYSPACE, KILLED
+
+Configuration = Mapping[str, Any] | None
+
+REACHED_S, AGAIN_S, SHAKE_EVERY_S = 60, 60, 5
+REBUILD_S = 280
+
+
+def die(point: str, death: str = KILLED, configuration: Configuration = None) -> str:
+    """The Spark driver dies at this point of its next batch; return when it is started again."""
+    state = target.of(configuration).state
+    before = supervise.pid(state, "spark")
+    points.arm(state, point, death)
+    until(lambda: not points.armed(state), f"the driver should come to {point}", REACHED_S)
+    until(lambda: supervise.pid(state, "spark") not in (0, before), "spark should be started again", AGAIN_S)
+    return f"the driver was {death} at {point}"
+
+
+def slow(wires: list[str], milliseconds: int, configuration: Configuration = None) -> str:
+    """Every answer on these wires comes so much later, until `mend`."""
+    return f"slow: {', '.join(of_wires.slow(_api(target.of(configuration)), wires, milliseconds))}"
+
+
+def shake(wires: list[str], share: float, seconds: float, configuration: Configuration = None) -> str:
+    """For so many seconds this share of all connections is reset, every few seconds anew, and of all that are made."""
+    api, ends = _api(target.of(configuration)), time.monotonic() + seconds
+    while time.monotonic() < ends:
+        found = of_wires.reset(api, wires, share)
+        time.sleep(SHAKE_EVERY_S)
+    return f"{share:.0%} of connections reset: {', '.join(found)}"
+
+
+def part(wires: list[str], configuration: Configuration = None) -> str:
+    """Nothing passes on these wires, and nobody is told, until `mend`."""
+    return f"parted: {', '.join(of_wires.part(_api(target.of(configuration)), wires))}"
+
+
+def mend(configuration: Configuration = None) -> str:
+    """All wires are whole."""
+    of_wires.mend(_api(target.of(configuration)))
+    return "all wires are whole"
+
+
+def fill_disk(program: str = "ingest", configuration: Configuration = None) -> str:
+    """Every write of this program to a file is refused, until `clear_disk`."""
+    return f"pid {disk.fill(target.of(configuration).state, program)} of {program} may not write"
+
+
+def clear_disk(program: str = "ingest", configuration: Configuration = None) -> str:
+    return f"pid {disk.clear(target.of(configuration).state, program)} of {program} may write"
+
+
+def shift_clock(program: str, seconds: int, configuration: Configuration = None) -> str:
+    """This program's time of day is so many seconds ahead of the others', within two seconds; 0 is right."""
+    clock.shift(target.of(configuration).state, program, seconds)
+    return f"the clock of {program} is {seconds:+d} s off"
+
+
+def damage_checkpoint(lane: str, configuration: Configuration = None) -> str:
+    """Every file of a stopped lane's offsets is zeros."""
+    files = list((_checkpoint(target.of(configuration), lane) / "offsets").iterdir())
+    for file in files:
+        file.write_bytes(bytes(40))
+    return f"{len(files)} files of the {lane} lane's checkpoint are zeros"
+
+
+def lose_checkpoint(lane: str, configuration: Configuration = None) -> str:
+    """A stopped lane's checkpoint is set aside, as an operator does with one that is damaged: the lane has none."""
+    return _run(target.of(configuration), "spark.lanes", "--set-checkpoint-aside", lane)
+
+
+def lose_sums(configuration: Configuration = None) -> str:
+    """Cassandra's minutes, days and totals are gone."""
+    session = hops.cassandra(target.of(configuration).settings, patience_s=60)
+    try:
+        for table in ("stats_by_minute", "totals"):
+            session.execute(f"TRUNCATE {KEYSPACE}.{table}")
+    finally:
+        session.cluster.shutdown()
+    return "no sum is left"
+
+
+def rebuild(configuration: Configuration = None) -> str:
+    """`make rebuild`."""
+    return _run(target.of(configuration), "engines", "without", "spark", sys.executable, "-m", "spark.rebuild")
+
+
+def undo(configuration: Configuration = None) -> str:
+    """No point is armed, all wires are whole, every program may write, all clocks are right."""
+    aimed = target.of(configuration)
+    points.disarm(aimed.state)
+    with suppress(of_wires.NoWires):
+        of_wires.mend(_api(aimed))
+    for program in ("ingest", "spark", "dashboard"):
+        with suppress(supervise.NotRunning, psutil.NoSuchProcess, AttributeError):  # AttributeError: not Linux
+            disk.clear(aimed.state, program)
+        if clocks.file(aimed.state, program).is_file():
+            clock.shift(aimed.state, program, 0)
+    return "no point is armed, wires, disks and clocks are right"
+
+
+def _api(aimed: Target) -> str:
+    return f"http://{aimed.settings.host}:{aimed.env['VIGIE_WIRES_PORT']}"
+
+
+def _checkpoint(aimed: Target, lane: str) -> Any:
+    return aimed.state.data / "checkpoints" / lane
+
+
+def _run(aimed: Target, *words: str) -> str:
+    """
+    Run `python -m …` against the system.
+
+    Raises:
+        RuntimeError: it failed, with the end of what it said.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", *words],
+        cwd=settings.ROOT,
+        env=dict(aimed.env),
+        capture_output=True,
+        text=True,
+        timeout=REBUILD_S,
+        check=False,
+    )
+    said = (done.stdout + done.stderr).strip()
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(words)}: {said[-1000:]}")
+    return said[-300:]
