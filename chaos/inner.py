@@ -114,8 +114,8 @@ def undo(configuration: Configuration = None) -> str:
     points.disarm(aimed.state)
     with suppress(of_wires.NoWires):
         of_wires.mend(_api(aimed))
-    for program in ("ingest", "spark", "dashboard"):
-        with suppress(supervise.NotRunning, psutil.NoSuchProcess, AttributeError):  # AttributeError: not Linux
+    for program in aimed.programs.states():
+        with suppress(psutil.NoSuchProcess, AttributeError):  # it does not run; not Linux
             disk.clear(aimed.state, program)
         if clocks.file(aimed.state, program).is_file():
             clock.shift(aimed.state, program, 0)

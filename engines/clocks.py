@@ -34,6 +34,7 @@ def by_clock(config: Config, state: State, program: str) -> tuple[str, ...]:
         f"FAKETIME_TIMESTAMP_FILE={file(state, program)}",
         "FAKETIME_CACHE_DURATION=1",
         "FAKETIME_DONT_FAKE_MONOTONIC=1",
+        "NO_FAKE_STAT=1",
     )
 
 

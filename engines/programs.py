@@ -238,7 +238,9 @@ def dashboard(config: Config, state: State) -> Program:
 
 def drilled(config: Config, state: State, program: str, name: str) -> tuple[str, ...]:
     """`python -m name`, by its wires and with its own clock where drills want them."""
-    return (*wires.by_wire(config, program), *clocks.by_clock(config, state, program), *module(name))
+    clock = clocks.by_clock(config, state, program)
+    words = (*module("engines.clocked"), name) if clock else module(name)
+    return (*wires.by_wire(config, program), *clock, *words)
 
 
 def module(name: str) -> tuple[str, ...]:
