@@ -5,12 +5,13 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 from kafka.net.compat import KafkaNetClient
+from msgspec import Meta
 
 from observability import access, logs, retry, settings
 from services.contract import DEAD_LETTERS, MAX_DEAD_LETTER_BYTES, USERS
@@ -30,18 +31,26 @@ class TopicUnreadable(Exception):
 
 @dataclass(frozen=True)
 class Settings(access.Kafka):
-    """The brokers, and VIGIE_PARTITIONS, VIGIE_BROKERS, VIGIE_TOPIC_RETENTION_HOURS."""
+    """The brokers and how many, and what topics are made with; a `min_isr` of 0 is one less than copies."""
 
-    partitions: int
+    partitions: Annotated[int, Meta(ge=1)]
     brokers: int
+    replication: Annotated[int, Meta(ge=1)]
+    min_isr: Annotated[int, Meta(ge=0)]
     retention_hours: int = field(metadata={"key": "VIGIE_TOPIC_RETENTION_HOURS"})
+
+
+def copies(wanted: Settings) -> tuple[int, int]:
+    """Copies of every partition, at most one a broker, and how many of them must have a message."""
+    replicas = min(wanted.replication, wanted.brokers)
+    return replicas, min(wanted.min_isr, replicas) or max(1, replicas - 1)
 
 
 def make(wanted: Settings) -> None:
     """Make the topics that are missing; one that is there is left as it is."""
-    replicas = min(3, wanted.brokers)
+    replicas, in_sync = copies(wanted)
     common = {
-        "min.insync.replicas": str(max(1, replicas - 1)),
+        "min.insync.replicas": str(in_sync),
         "retention.ms": str(wanted.retention_hours * HOUR_MS),
         "segment.ms": str(min(SEGMENT_HOURS, wanted.retention_hours) * HOUR_MS),
         "message.timestamp.type": "LogAppendTime",  # the windows' event time: a drained backlog is never late

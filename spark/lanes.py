@@ -23,6 +23,7 @@ from cassandra.cluster import Session
 from kafka import KafkaConsumer
 from kafka.errors import KafkaError, UnknownTopicOrPartitionError
 from msgspec import Meta
+from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
@@ -43,6 +44,7 @@ DAMAGED = ("log file", "STATE_STORE", "checkpoint", "CHECKPOINT", "metadata", "o
 class Settings:
     """What `.env` says of the lanes themselves."""
 
+    checkpoints: str
     state: Path
     dedup_minutes: Annotated[int, Meta(ge=2)]
     trigger_ms: Annotated[int, Meta(ge=0)]
@@ -61,8 +63,9 @@ class LaneFailed(Exception):
     """A lane's query ended; the text is Spark's reason."""
 
 
-def checkpoint(state: Path, lane: str) -> Path:
-    return state / "data" / "checkpoints" / lane
+def checkpoint(state: Path, lane: str, elsewhere: str = "") -> str:
+    """Where a lane keeps its checkpoint: in the state folder, or below a path or URI that every executor reaches."""
+    return f"{elsewhere.rstrip('/') or state / 'data' / 'checkpoints'}/{lane}"
 
 
 def run(lane: Lane, messages: DataFrame, wanted: Settings, stopping: threading.Event) -> None:
@@ -72,7 +75,7 @@ def run(lane: Lane, messages: DataFrame, wanted: Settings, stopping: threading.E
     Raises:
         Py4JError: the JVM is gone; the whole process has to start again.
     """
-    place = checkpoint(wanted.state, lane.name)
+    place = checkpoint(wanted.state, lane.name, wanted.checkpoints)
     starts = count()
 
     def start() -> None:
@@ -88,7 +91,7 @@ def run(lane: Lane, messages: DataFrame, wanted: Settings, stopping: threading.E
             log.error("lane goes on failing", lane=lane.name, reason=str(error), for_s=round(time.monotonic() - began))
 
 
-def once(lane: Lane, messages: DataFrame, place: Path, wanted: Settings, stopping: threading.Event) -> None:
+def once(lane: Lane, messages: DataFrame, place: str, wanted: Settings, stopping: threading.Event) -> None:
     """
     Run a lane's query until it is stopped.
 
@@ -102,7 +105,7 @@ def once(lane: Lane, messages: DataFrame, place: Path, wanted: Settings, stoppin
             rows.writeStream.queryName(lane.name)
             .outputMode("update")
             .foreachBatch(writer)
-            .option("checkpointLocation", str(place))
+            .option("checkpointLocation", place)
             .trigger(processingTime=f"{wanted.trigger_ms} milliseconds")
             .start()
         )
@@ -137,7 +140,7 @@ def described(env: Mapping[str, str], stopping: threading.Event) -> list[Lane]:
         return messages, raw.batch_writer(sink, stopping, reached)
 
     def of_stats(messages: DataFrame) -> tuple[DataFrame, Writer]:
-        noted = messages.sparkSession.sparkContext.accumulator(seen.NOTHING, seen.Sum())
+        noted = messages.sparkSession.sparkContext.accumulator({}, seen.Noted())
         writer = stats.batch_writer(connect, wanted.cassandra_concurrency, noted, stopping, reached)
         return stats.by_minute(messages, wanted.dedup_minutes, noted), writer
 
@@ -162,7 +165,7 @@ def serve(spark: SparkSession, env: Mapping[str, str], stopping: threading.Event
     threading.Thread(target=retention.keep, args=removing, name="retention", daemon=True).start()
     for thread in threads:
         thread.start()
-    while all(thread.is_alive() for thread in threads) and not stopping.wait(0.5):
+    while all(thread.is_alive() for thread in threads) and is_up(spark) and not stopping.wait(0.5):
         watch.tend(stopping)
     broken = not stopping.is_set()
     stopping.set()
@@ -180,13 +183,28 @@ def alone(state: Path) -> AbstractContextManager[None]:
     Raises:
         Held: lanes run on them.
     """
-    place = checkpoint(state, "lock")
-    return lock.alone(place, f"{place.parent}: lanes run on these checkpoints; stop them first: make down")
+    place = state / "data" / "checkpoints"
+    return lock.alone(place / "lock", f"{place}: lanes run on these checkpoints; stop them first: make down")
 
 
-def set_aside(state: Path, lane: str) -> Path:
-    """Keep a lane's checkpoint under a name with the time; return it."""
-    place = checkpoint(state, lane)
+def is_up(spark: SparkSession) -> bool:
+    """Whether the application still runs; a cluster that has given it up stops it, and leaves its JVM."""
+    try:
+        return not spark.sparkContext._jsc.sc().isStopped()
+    except (Py4JError, OSError):
+        return False
+
+
+def set_aside(state: Path, lane: str, elsewhere: str) -> Path:
+    """
+    Keep a lane's checkpoint under a name with the time; return it.
+
+    Raises:
+        FileNotFoundError: there is none, or it is not in this machine's files.
+    """
+    if "://" in elsewhere:
+        raise FileNotFoundError(f"{checkpoint(state, lane, elsewhere)}: no file here; rename it where it is kept")
+    place = Path(checkpoint(state, lane, elsewhere))
     aside = place.with_name(f"{lane}.aside-{time.strftime('%Y%m%dT%H%M%S')}")
     return place.rename(aside)
 
@@ -206,7 +224,7 @@ def main(argv: list[str] | None = None) -> int:
         with alone(Path(env["VIGIE_STATE"])):
             if asked.set_checkpoint_aside:
                 logs.start("spark")
-                kept = set_aside(Path(env["VIGIE_STATE"]), asked.set_checkpoint_aside)
+                kept = set_aside(Path(env["VIGIE_STATE"]), asked.set_checkpoint_aside, env["VIGIE_CHECKPOINTS"])
                 log.info("checkpoint set aside", kept=str(kept))
                 return 0
             return work(env, stopping)

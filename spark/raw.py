@@ -18,6 +18,7 @@ import pyarrow as pa
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 from pymongo.errors import PyMongoError
+from pyspark import TaskContext
 from pyspark.sql import DataFrame
 
 from observability import access, retry
@@ -77,7 +78,8 @@ class Outcome(msgspec.Struct, frozen=True):
     """
     What became of a part of a batch: `inserted` documents are new in the store, written from one time to another (ns).
 
-    After `not_stored` or `not_set_aside`, which have the reason, nothing of the part is counted.
+    `again` if it may have been written before, by a task that was lost with its executor. After `not_stored` or
+    `not_set_aside`, which have the reason, nothing of the part is counted.
     """
 
     seen: Seen = NOTHING
@@ -85,6 +87,7 @@ class Outcome(msgspec.Struct, frozen=True):
     began_ns: int = 0
     ended_ns: int = 0
     known: tuple[Known, ...] = ()
+    again: bool = False
     not_stored: str = ""
     not_set_aside: str = ""
 
@@ -130,7 +133,7 @@ def batch_writer(sink: Sink, stopping: threading.Event, reached: Reached) -> Cal
             reached(BEFORE_USERS)
             outcomes = waiting(once, batch)
             reached(BEFORE_RAW_LEDGER)
-            again, tries = tries > 1, 0
+            again, tries = tries > 1 or any(one.again for one in outcomes), 0
             whole = reduce(Seen.plus, (one.seen for one in outcomes), NOTHING)
             counted = waiting(account, batch_id, whole, [one for part in outcomes for one in part.known], again)
             writes = [written(one) for one in outcomes if one.seen.counted.read]
@@ -234,7 +237,9 @@ def store_part(part: pa.RecordBatch, sink: Sink) -> Outcome:
         canary=found.canary,
     )
     copies = tuple(place_of(found.users[n]) for n in sorted(known))
-    return Outcome(seen.of(part).plus(told), inserted, began_ns, ended_ns, copies)
+    task = TaskContext.get()
+    again = task is not None and task.attemptNumber() > 0
+    return Outcome(seen.of(part).plus(told), inserted, began_ns, ended_ns, copies, again)
 
 
 def set_aside(producer: KafkaProducer, letters: Sequence[tuple[bytes | None, bytes, str, str]]) -> None:

@@ -212,7 +212,7 @@ def read_on(spark: SparkSession, env: Mapping[str, str]) -> None:
     """Let the raw lane read and store what is on the topic now."""
     raw = lanes.described(env, threading.Event())[0]
     rows, writer = raw.make(session.messages(spark, settings.read(session.Settings, env)))
-    place = lanes.checkpoint(Path(env["VIGIE_STATE"]), raw.name)
+    place = lanes.checkpoint(Path(env["VIGIE_STATE"]), raw.name, env["VIGIE_CHECKPOINTS"])
     writing = rows.writeStream.queryName(raw.name).outputMode("update").foreachBatch(writer)
     writing.option("checkpointLocation", str(place)).trigger(availableNow=True).start().awaitTermination()
 

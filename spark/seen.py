@@ -7,7 +7,7 @@ the time since the fetch is told and the newest canary taken, so that nobody out
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, reduce
 from itertools import chain, islice
 from typing import Any
 
@@ -80,14 +80,31 @@ def in_time(event: UserEvent, appended_at: datetime) -> bool:
     return event.fetched_at <= appended_at + CANARY_AHEAD
 
 
-class Sum(AccumulatorParam[Seen]):
-    """How Spark adds what the executors saw."""
+Parts = dict[tuple[tuple[int, int], ...], Seen]  # by where each begins: (partition, offset)
 
-    def zero(self, value: Seen) -> Seen:  # noqa: ARG002
-        return NOTHING
 
-    def addInPlace(self, value1: Seen, value2: Seen) -> Seen:  # noqa: N802
-        return value1.plus(value2)
+class Noted(AccumulatorParam[Parts]):
+    """
+    How Spark adds what the executors saw: each part once, however often it was read.
+
+    When an executor is lost with the shuffle files of a batch, what had read them is run again, and adds again.
+    """
+
+    def zero(self, value: Parts) -> Parts:  # noqa: ARG002
+        return {}
+
+    def addInPlace(self, value1: Parts, value2: Parts) -> Parts:  # noqa: N802
+        return value1 | value2
+
+
+def noted(part: Seen) -> Parts:
+    """A part, to be added to what was noted."""
+    return {tuple(sorted(part.begins.items())): part}
+
+
+def whole(parts: Parts) -> Seen:
+    """All parts as one."""
+    return reduce(Seen.plus, parts.values(), NOTHING)
 
 
 def of(part: pa.RecordBatch) -> Seen:

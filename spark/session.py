@@ -30,6 +30,7 @@ class Settings(access.Kafka):
     state: Path
     spark_master: str = field(metadata={"key": "SPARK_MASTER"})
     spark_jars: str
+    executor_python: str
     spark_ui_port: int
     spark_heap_mb: int
     shuffle_partitions: int
@@ -53,7 +54,7 @@ def start(wanted: Settings) -> SparkSession:
     scratch = wanted.state / "tmp" / "spark"
     scratch.mkdir(parents=True, exist_ok=True)
     os.environ["SPARK_LOCAL_IP"] = wanted.host  # else Spark's page is open to every network that the machine is on
-    os.environ["PYSPARK_PYTHON"] = sys.executable
+    os.environ["PYSPARK_PYTHON"] = wanted.executor_python or sys.executable
     options = {
         "spark.jars": ",".join(jars),
         "spark.driver.memory": f"{wanted.spark_heap_mb}m",

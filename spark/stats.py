@@ -44,7 +44,7 @@ from spark.contract import (
     Ledger,
 )
 from spark.points import Reached
-from spark.seen import NOTHING, Canary, Seen
+from spark.seen import Canary, Parts, Seen
 from spark.totals import Key, Minute, Sums, Totals
 
 log = Log(__name__)
@@ -65,7 +65,7 @@ Write = tuple[PreparedStatement, tuple[object, ...]]
 STORE_DOWN = (NoHostAvailable, DriverException)
 
 
-def facts(parts: Iterator[pa.RecordBatch], noted: Accumulator[Seen]) -> Iterator[pa.RecordBatch]:
+def facts(parts: Iterator[pa.RecordBatch], noted: Accumulator[Parts]) -> Iterator[pa.RecordBatch]:
     """
     What is counted of each user (FACTS), on an executor; poison is left to the raw lane, which sets it aside.
 
@@ -73,7 +73,7 @@ def facts(parts: Iterator[pa.RecordBatch], noted: Accumulator[Seen]) -> Iterator
     """
     for part in parts:
         rows, beside = sort(part)
-        noted.add(seen.of(part).plus(beside))
+        noted.add(seen.noted(seen.of(part).plus(beside)))
         yield columns(rows)
 
 
@@ -113,7 +113,7 @@ def sort(part: pa.RecordBatch) -> tuple[list[tuple[object, ...]], Seen]:
     return rows, Seen(counted, fetched=dict(fetched), traced=traced, canary=canary)
 
 
-def by_minute(messages: DataFrame, dedup_minutes: int, noted: Accumulator[Seen]) -> DataFrame:
+def by_minute(messages: DataFrame, dedup_minutes: int, noted: Accumulator[Parts]) -> DataFrame:
     """
     Count messages of users.raw, as `summed` has it.
 
@@ -204,7 +204,7 @@ class Tables:
 def batch_writer(
     connect: Callable[[], Session],
     concurrency: int,
-    noted: Accumulator[Seen],
+    noted: Accumulator[Parts],
     stopping: threading.Event,
     reached: Reached,
 ) -> Callable[[DataFrame, int], None]:
@@ -234,9 +234,9 @@ def batch_writer(
 
     def write(batch: DataFrame, batch_id: int) -> None:
         with report.batch(STATS, batch_id) as told:
-            noted.value = NOTHING
+            noted.value = {}
             rows = batch.collect()
-            whole = noted.value
+            whole = seen.whole(noted.value)
             minutes = [minute(row) for row in rows]
             done: list[report.Attempt] = []
             reached(BEFORE_MINUTES)

@@ -14,7 +14,7 @@ import pytest
 import requests
 from xdist.scheduler import LoadScopeScheduling
 
-PIPELINE, ALONE = "tests/test_pipeline/", "test_a_single_broker.py"
+PIPELINE, ALONE = "tests/test_pipeline/", ("test_a_single_broker.py", "test_on_a_cluster.py")
 CONTRACT_URL = os.environ.get("VIGIE_CONTRACT_URL", "")
 TIMEOUT_S = 10
 

@@ -1,5 +1,7 @@
 """Files that the pipeline lives on are damaged: it says so, keeps them, and finds its way back."""
 
+from pathlib import Path
+
 import pytest
 
 from services.outbox import outbox_path
@@ -12,7 +14,7 @@ def test_a_damaged_checkpoint_stops_its_lane_alone_and_the_way_back_loses_nothin
     aside = ("spark.lanes", "--set-checkpoint-aside", "stats")
     assert "stop them first" in stack.run(*aside).stderr
     stack.stop("spark")
-    place = checkpoint(stack.state.root, "stats")
+    place = Path(checkpoint(stack.state.root, "stats"))
     for file in (place / "offsets").iterdir():
         file.write_bytes(b"\0" * 40)
     stack.start("spark")

@@ -17,7 +17,7 @@ from services.records import parse
 from services.simulator import people
 from spark import raw, seen, session, stats
 from spark.contract import Counted
-from spark.seen import NOTHING, Journey
+from spark.seen import Journey
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(180)]
 
@@ -101,12 +101,12 @@ def test_what_the_stats_lane_saw_reaches_the_driver_batch_by_batch(spark, tmp_pa
         ],
         [(None, encode(event(2, canary=True)), 0, 11, NOW, ours), (None, None, 0, 12, NOW, None)],
     ]
-    noted = spark.sparkContext.accumulator(NOTHING, seen.Sum())
+    noted = spark.sparkContext.accumulator({}, seen.Noted())
     told = []
 
     def write(batch, _number):
-        noted.value = NOTHING
-        told.append(({row.dimension: row.users for row in batch.collect()}, noted.value))
+        noted.value = {}
+        told.append(({row.dimension: row.users for row in batch.collect()}, seen.whole(noted.value)))
 
     def run():
         records = spark.readStream.schema(RECORDS).option("maxFilesPerTrigger", 1).parquet(str(tmp_path / "topic"))
