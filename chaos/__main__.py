@@ -143,6 +143,9 @@ def main(argv: list[str] | None = None) -> int:
     except (WrongExperiment, WrongSetting, NotRunning) as error:
         say(str(error))
         return 2
+    except KeyboardInterrupt:  # later ones are the drill's own, which rolls back
+        say("interrupted before anything was broken")
+        return 2
 
 
 if __name__ == "__main__":

@@ -19,12 +19,14 @@ from chaoslib.run import RunEventHandler
 
 from chaos import probes, verdict, watch
 from chaos.catalogue import Drill
+from chaos.programs import CannotBreak
 from chaos.target import KEY, Target
 from chaos.verdict import Bounds, Verdict, Window
 from chaos.watch import Note, Places, Watch
 
 Say = Callable[[str], None]
 
+ANSWER_S = 30  # for Prometheus's first answer
 QUIET_S = 630  # some alerts look ten minutes back: one of an earlier drill may take so long to be silent
 INTERRUPTED = 20  # the exit code by which Chaos Toolkit rolls back
 ORDERS = ("start", "thaw", "up")
@@ -147,8 +149,12 @@ def until_silent(bounds: Bounds, target: Target) -> None:
     Wait until no alert fires that the drill waits for.
 
     Raises:
-        NotStarted: one still does after QUIET_S.
+        NotStarted: nothing runs here, nobody watches, or an alert still fires after QUIET_S.
     """
+
+    def unseen() -> str:
+        answers = target.watch and target.watch.last(watch.ALERTS)
+        return "" if answers is not None else "Prometheus does not answer, so no alert would be seen"
 
     def firing() -> str:
         said = target.watch.last(watch.ALERTS) if target.watch else None
@@ -158,9 +164,15 @@ def until_silent(bounds: Bounds, target: Target) -> None:
             return "Prometheus has not run for long enough to fire anything (vigie:watching:settled)"
         return ", ".join(sorted(set(bounds.expect) & {*said["firing"], *said["pending"]}))
 
-    said = probes.patient(firing, QUIET_S)
-    if said != probes.OK:
-        raise NotStarted(f"before anything was broken: {said}")
+    try:
+        if not target.programs.states():
+            raise NotStarted("nothing runs here: make up")
+    except CannotBreak as error:
+        raise NotStarted(f"nothing runs here: make up ({error})") from error
+    for wrong, patience_s in ((unseen, ANSWER_S), (firing, QUIET_S)):
+        said = probes.patient(wrong, patience_s)
+        if said != probes.OK:
+            raise NotStarted(f"before anything was broken: {said}")
 
 
 def unmet(state: dict[str, Any]) -> str:

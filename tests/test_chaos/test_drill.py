@@ -172,6 +172,20 @@ def test_nothing_is_broken_while_the_alert_that_is_waited_for_fires_already(worl
     assert world.toys.told == []
 
 
+def test_nothing_is_broken_where_nothing_runs_or_nobody_watches(world: World, monkeypatch):
+    monkeypatch.setattr(drill, "ANSWER_S", 0.3)
+    with pytest.raises(NotStarted, match="Prometheus does not answer"):
+        drill.run(killing(), world.aimed, print, world.asked() | {watch.ALERTS: nobody})
+    monkeypatch.setattr(world.toys, "states", dict)
+    with pytest.raises(NotStarted, match="nothing runs here: make up"):
+        drill.run(killing(), world.aimed, print, world.asked())
+    assert world.toys.told == []
+
+
+def nobody() -> dict[str, Any]:
+    raise ConnectionError("nobody there")
+
+
 def test_a_fault_that_cannot_be_made_is_a_failed_drill(world: World, monkeypatch):
     def refuses(name: str) -> None:
         raise programs.CannotBreak(f"{name} would not die")
