@@ -1,7 +1,6 @@
 """The lanes on a real Spark cluster, a master and two workers: whatever of it dies inside a batch, nothing is lost."""
 
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -172,15 +171,3 @@ def test_an_application_that_the_cluster_has_ended_is_begun_anew(stack):
     stack.until(lambda: stack.pid("spark") not in (0, before))
     stack.grown("summed", 100)
     stack.audit()
-
-
-def test_a_checkpoint_on_the_shared_path_is_set_aside(stack, cluster):
-    stack.stop("spark")
-    try:
-        assert stack.run("spark.lanes", "--set-checkpoint-aside", "stats").returncode == 0
-        (aside,) = (cluster.place / "shared").glob("stats.aside-*")
-        elsewhere = stack.run("spark.lanes", "--set-checkpoint-aside", "raw", VIGIE_CHECKPOINTS="s3a://bucket/vigie")
-        assert (elsewhere.returncode, "s3a://bucket/vigie/raw" in elsewhere.stderr) == (2, True)
-    finally:
-        shutil.move(aside, cluster.place / "shared" / "stats")
-        stack.start("spark")

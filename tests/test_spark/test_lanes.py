@@ -40,3 +40,23 @@ def test_a_checkpoint_that_is_not_there_cannot_be_set_aside(tmp_path):
     )
     assert done.returncode == 2
     assert "checkpoints/raw" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "code", "said"),
+    [("{}/shared", 0, "checkpoint set aside"), ("s3a://bucket/vigie", 2, "s3a://bucket/vigie/raw")],
+)
+def test_a_checkpoint_elsewhere_is_set_aside_where_it_is_in_files(tmp_path, elsewhere, code, said):
+    lane = tmp_path / "shared" / "raw"
+    lane.mkdir(parents=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "spark.lanes", "--set-checkpoint-aside", "raw"],
+        env=os.environ | {"VIGIE_STATE": str(tmp_path / "state"), "VIGIE_CHECKPOINTS": elsewhere.format(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+    assert lane.exists() == bool(code)
+    assert len(list(lane.parent.glob("raw.aside-*"))) == (code == 0)
