@@ -1,6 +1,6 @@
 # One front door: every verb is one line of `make help`. A setting of .env is given as `make up VIGIE_RATE=100`.
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs journey test check audit images test-compose secrets drill gameday soak rebuild forget tools environment there
+.PHONY: help up down status logs journey test check audit test-long images test-compose secrets drill gameday soak rebuild forget tools environment there
 
 PYTHON := .venv/bin/python
 BROKERS ?=
@@ -59,7 +59,11 @@ test: tools ## check, then every test on the real engines, beside a running syst
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	$(PYTHON) -m engines.fetch
-	.venv/bin/pytest $(SIDE_BY_SIDE)
+	.venv/bin/pytest $(SIDE_BY_SIDE) -m "not long"
+
+test-long: tools ## the tests that take minutes each: every alert fired and cleared, the light shape, a Spark cluster
+	$(PYTHON) -m engines.fetch
+	.venv/bin/pytest $(SIDE_BY_SIDE) -m long
 
 images: tools ## the images of docker-compose.offline.yml, from package registries alone (as root: debootstrap)
 	@images/offline.sh

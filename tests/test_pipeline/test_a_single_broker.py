@@ -7,7 +7,7 @@ import pytest
 
 from chaos import disk, wires
 
-pytestmark = [pytest.mark.engines, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.engines, pytest.mark.long, pytest.mark.timeout(400)]
 
 LIGHT_BYTES = 3.5e9
 

@@ -19,7 +19,7 @@ from engines import tools
 from spark.contract import DATABASE, LEDGER, RAW, Ledger
 from spark.contract import USERS as COLLECTION
 
-pytestmark = [pytest.mark.engines, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.engines, pytest.mark.long, pytest.mark.timeout(400)]
 
 FIRST_PORT, MASTER_PORT, MASTER_PAGE, WORKER_PORT = 37000, 37200, 37201, 37210
 SPARK_HOME = Path(pyspark.__file__).parent

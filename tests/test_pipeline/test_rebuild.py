@@ -43,6 +43,7 @@ def users_of(stack, ends: dict[int, int]) -> Stored:
     return found
 
 
+@pytest.mark.long
 def test_damaged_sums_are_those_of_the_stored_users_again_and_the_lane_goes_on_from_them(stack):
     assert "stop them first" in stack.run("spark.rebuild").stderr
     stack.stop("spark")

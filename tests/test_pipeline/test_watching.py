@@ -122,6 +122,7 @@ BROKEN_AT_ONCE = [  # program -> the alert that tells of it, and what the alert 
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("gone", BROKEN_AT_ONCE, ids=["watchers", "stores"])
 def test_what_is_gone_is_told_and_taken_back(stack, gone: dict[str, tuple[str, str]], record_property: Callable):
     def told() -> set[tuple[str, str]]:
