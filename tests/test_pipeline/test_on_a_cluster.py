@@ -69,7 +69,7 @@ class Cluster:
 
     def workers(self) -> int:
         """How many workers the master counts."""
-        said = requests.get(f"http://127.0.0.1:{MASTER_PAGE}/json/", timeout=5).json()
+        said = requests.get(f"http://127.0.0.1:{MASTER_PAGE}/json/", timeout=30).json()
         return int(said["aliveworkers"])
 
 
@@ -98,8 +98,8 @@ def stack(cluster, launched):
 def executors(stack) -> list[dict]:
     """The executors as the application sees them, without its driver."""
     address = f"http://127.0.0.1:{stack.env['VIGIE_SPARK_UI_PORT']}/api/v1/applications"
-    (application,) = requests.get(address, timeout=5).json()
-    found = requests.get(f"{address}/{application['id']}/executors", timeout=5).json()
+    (application,) = requests.get(address, timeout=30).json()
+    found = requests.get(f"{address}/{application['id']}/executors", timeout=30).json()
     return [one for one in found if one["id"] != "driver"]
 
 
@@ -166,8 +166,8 @@ def test_the_driver_dies_inside_a_batch_and_goes_on_from_the_shared_checkpoints(
 def test_an_application_that_the_cluster_has_ended_is_begun_anew(stack):
     before = stack.pid("spark")
     page = f"http://127.0.0.1:{MASTER_PAGE}"
-    (application,) = requests.get(f"{page}/json/", timeout=5).json()["activeapps"]
-    requests.post(f"{page}/app/kill/", {"id": application["id"], "terminate": "true"}, timeout=5)
+    (application,) = requests.get(f"{page}/json/", timeout=30).json()["activeapps"]
+    requests.post(f"{page}/app/kill/", {"id": application["id"], "terminate": "true"}, timeout=30)
     stack.until(lambda: stack.pid("spark") not in (0, before))
     stack.grown("summed", 100)
     stack.audit()
