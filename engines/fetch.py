@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 
 from engines import builds, tools
-from engines.builds import DRILLS, GO, PIPELINE, WATCHERS, Build
+from engines.builds import CONTAINERS, DRILLS, GO, PIPELINE, WATCHERS, Build
 from engines.console import say
 
 AT_A_TIME = 2
@@ -133,14 +133,15 @@ def main() -> int:
         return 1
     wanted = [build for build in PIPELINE if build.tool != GO or not tools.stored_elsewhere(os.environ)]
     wanted += DRILLS
+    beside = (*WATCHERS, *CONTAINERS)
     try:
         fetch(wanted, java.home)
-        for build in missing(WATCHERS):
+        for build in missing(beside):
             fetch_one(build, java.home)
     except CannotFetch as error:
         say(str(error))
         return 1
-    for build in (*wanted, *WATCHERS):
+    for build in (*wanted, *beside):
         say(f"{build.name:<12} {builds.folder(build)}")
     return 0
 

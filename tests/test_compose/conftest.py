@@ -31,7 +31,7 @@ def compose() -> Callable[..., Yaml]:
     """What `docker compose config` says of some files with some profiles; it must have nothing to complain of."""
     words = program()
     if not words:
-        pytest.skip("no Docker Compose here: neither docker's plugin nor the one that `make test-compose` builds")
+        pytest.skip("no Docker Compose here: neither docker's plugin nor the one that `make test` builds")
     plain = {key: value for key, value in os.environ.items() if not key.startswith(("VIGIE_", "SPARK_", "COMPOSE_"))}
 
     def config(files: tuple[str, ...] = WHOLE, profiles: tuple[str, ...] = (), **given: str) -> Yaml:
