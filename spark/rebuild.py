@@ -6,15 +6,18 @@ Sum the users of MongoDB anew, in one Spark job, and put right what Cassandra ha
 The lanes must not run meanwhile (`make rebuild` stops them, and starts them again). First the raw lane reads what is on
 the topic. Then exactly those users are summed whose messages the stats lane has read, so that it goes on from its own
 state as if nothing had been: its next batch writes the same values. Only rows that differ are written, so a second run
-writes none. Days whose users MongoDB was told to forget (VIGIE_USERS_RETENTION_DAYS), and minutes of which somebody was
-forgotten (`make forget`), are left as they are, and minutes keep no longer than they would have.
+writes none. Days whose users MongoDB was told to forget (VIGIE_USERS_RETENTION_DAYS) are left as they are, and minutes
+keep no longer than they would have.
+
+Who was forgotten stays in the sums: what a row has more than MongoDB's users, it keeps, up to as many as were forgotten
+of its minute.
 """
 
 import argparse
 import sys
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
@@ -37,10 +40,9 @@ log = logs.Log(__name__)
 
 BOUNDS = "low string, high string"  # of ids; an empty one is none
 ROWS = 1000
-FORGOTTEN_AT = "forgotten_at"
-SHOWN = ("appended_at", "fetched_at", "topic", "gender", "nat", "location.country", "dob.age", FORGOTTEN_AT)
+SHOWN = {"appended_at": 1, "fetched_at": 1, "topic": 1, "gender": 1, "nat": 1, "location.country": 1, "dob.age": 1}
+FORGOTTEN = "forgotten_at"  # in the document of one who was forgotten, of whom nothing else is left but the minute
 Offsets = Mapping[int, int]
-Row = tuple[str, datetime, str]  # dimension, minute, value
 
 
 class CannotRebuild(Exception):
@@ -74,12 +76,11 @@ def facts(bounds: Iterator[pa.RecordBatch], store: access.Mongo, ends: Offsets |
         for part in bounds:
             for low, high in zip(part["low"].to_pylist(), part["high"].to_pylist(), strict=True):
                 limits = ({"$gte": low} if low else {}) | ({"$lt": high} if high else {})
-                found = client[DATABASE][USERS].find({"_id": limits} if limits else {}, SHOWN, batch_size=ROWS)
+                wanted = {FORGOTTEN: {"$exists": False}} | ({"_id": limits} if limits else {})
+                found = client[DATABASE][USERS].find(wanted, SHOWN, batch_size=ROWS)
                 rows: list[tuple[object, ...]] = []
                 for one in found:
                     place = one["topic"]
-                    if FORGOTTEN_AT in one:
-                        continue
                     if ends is None or place["offset"] < ends.get(place["partition"], 0):
                         rows.append(fact(one))
                     if len(rows) == ROWS:
@@ -94,12 +95,6 @@ def fact(user: Document) -> tuple[object, ...]:
     return (user["_id"], *times, user["location"]["country"], user["gender"], user["nat"], user["dob"]["age"])
 
 
-def forgotten(client: MongoClient[Document]) -> frozenset[datetime]:
-    """The minutes (UTC, without a zone) of which a user was forgotten."""
-    found = client[DATABASE][USERS].find({FORGOTTEN_AT: {"$exists": True}}, {"appended_at": 1, "topic": 1})
-    return frozenset(one["appended_at"].replace(second=0, microsecond=0, tzinfo=None) for one in found if one["topic"])
-
-
 def summed(spark: SparkSession, store: access.Mongo, ends: Offsets | None) -> Iterator[Minute]:
     """Every minute of every dimension and value, in the order of time."""
     bounds = parts(min(256, spark.sparkContext.defaultParallelism))
@@ -108,12 +103,21 @@ def summed(spark: SparkSession, store: access.Mongo, ends: Offsets | None) -> It
         yield stats.minute(row)
 
 
-class Repair:
-    """Writes what differs, and counts it."""
+def forgotten(client: MongoClient[Document]) -> Counter[datetime]:
+    """How many users of each minute were forgotten."""
+    there = client[DATABASE][USERS].find({FORGOTTEN: {"$exists": True}}, {"appended_at": 1})
+    times = (one["appended_at"] for one in there if one.get("appended_at"))
+    return Counter(at.replace(second=0, microsecond=0, tzinfo=None) for at in times)
 
-    def __init__(self, tables: Tables, kept: Kept, now: datetime, forgotten: Set[datetime] = frozenset()) -> None:
-        """`forgotten`: the minutes that MongoDB no longer holds whole."""
-        self.tables, self.kept, self.now, self.forgotten = tables, kept, now.replace(tzinfo=None), forgotten
+
+class Repair:
+    """Writes what differs, and counts it; `forgotten` says how many of each minute are in no document any more."""
+
+    def __init__(
+        self, tables: Tables, kept: Kept, now: datetime, forgotten: Mapping[datetime, int] | None = None
+    ) -> None:
+        self.tables, self.kept, self.now = tables, kept, now.replace(tzinfo=None)
+        self.forgotten = forgotten or {}
         self.counted: Counter[str] = Counter()
         prepare = tables.session.prepare
         self._put = prepare(
@@ -145,10 +149,11 @@ class Repair:
 
     def day(self, day: date, minutes: Sequence[Minute], stored: Mapping[Key, Sums]) -> dict[Key, Sums]:
         """Make one day right; return its totals."""
-        found = {(one.dimension, one.minute, one.value): one.sums for one in self.tables.minutes_of(day)}
         wanted = {(one.dimension, one.minute, one.value): one.sums for one in minutes}
-        for dimension, minute in self._not_whole(wanted, found):
-            wanted |= {key: sums for key, sums in found.items() if key[:2] == (dimension, minute)}
+        found = {(one.dimension, one.minute, one.value): one.sums for one in self.tables.minutes_of(day)}
+        for key, there in found.items():
+            if 0 < there.less(wanted.get(key, NOBODY)).users <= self.forgotten.get(key[1], 0):
+                wanted[key] = there
         differ = [(key, wanted[key], self._left_s(key[1])) for key in wanted if found.get(key) != wanted[key]]
         puts = [(self._put, (d, day, at, value, *sums, left)) for (d, at, value), sums, left in differ if left > 0]
         drops = [(self._drop, (d, day, at, value)) for d, at, value in found.keys() - wanted.keys()]
@@ -157,11 +162,6 @@ class Repair:
         self.totals(str(day), sums, stored)
         self.counted += Counter(minutes=len(wanted), written=len(puts), removed=len(drops))
         return sums
-
-    def _not_whole(self, wanted: Mapping[Row, Sums], found: Mapping[Row, Sums]) -> Iterator[tuple[str, datetime]]:
-        """A dimension's minutes whose forgotten users are in Cassandra alone: it has no fewer there than MongoDB."""
-        here, there = users(wanted), users(found)
-        return (place for place, n in there.items() if place[1] in self.forgotten and n >= here[place])
 
     def totals(self, period: str, wanted: Mapping[Key, Sums], found: Mapping[Key, Sums]) -> None:
         puts = [
@@ -173,14 +173,6 @@ class Repair:
 
     def _left_s(self, minute: datetime) -> int:
         return int((minute + self.kept.minute - self.now).total_seconds())
-
-
-def users(rows: Mapping[Row, Sums]) -> Counter[tuple[str, datetime]]:
-    """How many users a dimension's minute has."""
-    counted: Counter[tuple[str, datetime]] = Counter()
-    for (dimension, minute, _), sums in rows.items():
-        counted[dimension, minute] += sums.users
-    return counted
 
 
 def added(sums: Iterable[tuple[Key, Sums]]) -> dict[Key, Sums]:

@@ -71,7 +71,7 @@ def test_damaged_sums_are_those_of_the_stored_users_again_and_the_lane_goes_on_f
             total[key] += users
         assert {key: sums.users for key, sums in tables.totals(ALL_TIME).items()} == total
         assert "1999-12-31" not in map(str, tables.days())
-        forgotten = frozenset(minute.replace(tzinfo=None) for minute in stored.minutes)
+        forgotten = {minute.replace(tzinfo=None): n for minute, n in stored.minutes.items()}
         again = Repair(tables, Kept(min(tables.days()), timedelta(days=30)), datetime.now(UTC), forgotten)
         counted = again.all(sorted(minutes, key=lambda one: one.minute))
         assert (counted["written"], counted["removed"], counted["minutes"]) == (0, 0, len(minutes))

@@ -71,6 +71,22 @@ def test_days_that_mongodb_has_forgotten_keep_their_totals_and_are_in_those_of_a
     assert totals == [("2026-11-24", *ALL, 2, 60), ("all", *ALL, 7, 160)]
 
 
+def test_who_was_forgotten_stays_in_the_sums_and_no_more_than_those():
+    earlier = NOON - timedelta(minutes=1)
+    of_mongo = [Minute("all", at, "all", Sums(2, 60)) for at in (earlier, NOON)]
+    of_cassandra = [
+        Minute("all", earlier, "all", Sums(3, 100)),
+        Minute("country", earlier, "Atlantis", Sums(1, 40)),
+        Minute("all", NOON, "all", Sums(3, 100)),
+    ]
+    tables = Tables({NOON.date(): {}}, of_cassandra)
+    Repair(tables, Kept(date.min, timedelta(days=30)), NOW, {earlier: 1}).all(of_mongo)
+    minutes = [values for what, values in tables.written if what.startswith("INSERT")]
+    assert [(values[2], values[4:6]) for values in minutes] == [(NOON, (2, 60))]
+    assert ("put total", ("2026-11-24", *ALL, 5, 160)) in tables.written
+    assert ("put total", ("2026-11-24", "country", "Atlantis", 1, 40)) in tables.written
+
+
 def test_a_minute_keeps_no_longer_than_it_would_have():
     expired, last = (NOON - timedelta(days=30) + timedelta(minutes=n) for n in (-1, 1))
     minutes = [Minute("all", one, "all", Sums(1, 30)) for one in (expired, last)]
