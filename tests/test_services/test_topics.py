@@ -59,4 +59,11 @@ def test_one_that_is_never_known_is_unreadable():
     [(3, 3, 0, (3, 2)), (1, 3, 0, (1, 1)), (2, 3, 0, (2, 1)), (9, 3, 3, (3, 3)), (1, 3, 2, (1, 1)), (9, 5, 3, (5, 3))],
 )
 def test_there_is_one_copy_a_broker_at_most_and_one_may_be_missing(brokers, replication, min_isr, copies):
-    assert topics.copies(topics.Settings("", 3, brokers, replication, min_isr, 168)) == copies
+    assert (
+        topics.copies(
+            topics.Settings(
+                partitions=3, brokers=brokers, replication=replication, min_isr=min_isr, retention_hours=168
+            )
+        )
+        == copies
+    )
