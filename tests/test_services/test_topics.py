@@ -62,7 +62,12 @@ def test_there_is_one_copy_a_broker_at_most_and_one_may_be_missing(brokers, repl
     assert (
         topics.copies(
             topics.Settings(
-                partitions=3, brokers=brokers, replication=replication, min_isr=min_isr, retention_hours=168
+                kafka_bootstrap="",
+                partitions=3,
+                brokers=brokers,
+                replication=replication,
+                min_isr=min_isr,
+                retention_hours=168,
             )
         )
         == copies
