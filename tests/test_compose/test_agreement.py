@@ -15,7 +15,7 @@ from observability import settings
 from observability.settings import ROOT
 
 DEFAULTS = {key: value or "" for key, value in dotenv_values(ROOT / ".env").items()}
-PROFILES = ("simulator", "drills", "cluster")
+PROFILES = ("simulator", "drills", "cluster")  # `tools` is for what is asked by hand
 NAMED_OTHERWISE = {programs.DOCUMENTS: "mongo"}
 
 # Of .env, what containers need not be told: only `make up` reads it, or images/ has it already.
