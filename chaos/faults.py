@@ -86,13 +86,19 @@ def source_in_turn(faults: list[dict[str, Any]], seconds: float, configuration: 
 
 
 def pages_again(times: int, seconds: float, configuration: Configuration = None) -> str:
-    """For so many seconds each page comes so many times: the one before is repeated until its turn is over."""
-    address = f"{target.of(configuration).settings.simulator}/faults"
-    ends, pages = time.monotonic() + seconds, 0
+    """
+    For so many seconds each page comes so many times: the one before is sent in its place until its turn has come.
+
+    The page itself has to come between two rounds: a source that never sends it is believed at last.
+    """
+    address = target.of(configuration).settings.simulator
+    ends, pages, last = time.monotonic() + seconds, 0, -1
     while time.monotonic() < ends:
-        if "repeat_page" not in requests.get(address, timeout=5).json():
+        journal = requests.get(f"{address}/journal", timeout=5).json()
+        served = max((one["page"] for one in journal["pages"]), default=0)
+        if served > last and "repeat_page" not in requests.get(f"{address}/faults", timeout=5).json():
             source({"repeat_page": {"honest": False, "times": times - 1}}, configuration)
-            pages += 1
+            pages, last = pages + 1, served
         time.sleep(0.05)
     source({}, configuration)
     return f"{pages} pages came {times} times"
