@@ -195,8 +195,8 @@ def of(found: Sequence[Sample], what: str) -> list[tuple[float, float]]:
 
 def plan(drills: Sequence[Drill], hours: float, every_minutes: float, seed: int) -> list[Part]:
     """One fault every so many minutes, drawn as a game day's are."""
-    parts = drawn(drills, hours * 60 * 20, seed)  # far more than needed: only their order is taken
     usable = int(hours * 60 / every_minutes)
+    parts = drawn(drills, usable * 3 + 20, seed)  # more than needed: only their order is taken
     return [
         Part(n + 1, part.drill, (n + 0.5) * every_minutes * 60)
         for n, part in enumerate(parts[:usable])
