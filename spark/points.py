@@ -19,7 +19,7 @@ from spark.contract import OUT_OF_MEMORY, POINTS_FOLDER
 
 Reached = Callable[[str], None]
 
-PIECE = 32 << 20  # bytes
+PIECE = 4 << 20  # longs of 8 bytes: an array of bytes would be brought over to Python
 
 
 def of(state: Path) -> Reached:
@@ -47,9 +47,9 @@ def fill_heap() -> None:
         Py4JError: it has ended.
     """
     gateway: Any = SparkContext.getOrCreate()._gateway
-    held = []
-    while True:
-        held.append(gateway.new_array(gateway.jvm.byte, PIECE))
+    most = gateway.jvm.Runtime.getRuntime().maxMemory() // (PIECE * 8) + 1
+    held = [gateway.new_array(gateway.jvm.long, PIECE) for _ in range(most)]
+    raise MemoryError(f"{len(held)} pieces of {PIECE * 8} bytes, and the JVM lives")
 
 
 def kill() -> None:
