@@ -139,7 +139,9 @@ def main(argv: list[str] | None = None) -> int:
             say(listing(list(catalogue.everything())))
             return 0
         every = catalogue.in_turn(list(catalogue.everything()))
-        return run(every if names == [ALL] else catalogue.named(names), target.made())
+        aimed = target.made()
+        able = [one for one in every if not catalogue.lacks(one, aimed.env)]
+        return run(able if names == [ALL] else catalogue.named(names), aimed)
     except (WrongExperiment, WrongSetting, NotRunning) as error:
         say(str(error))
         return 2

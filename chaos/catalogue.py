@@ -7,7 +7,7 @@ is added when it is read: the steady state before and after, the wait for the pr
 
 import copy
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,3 +124,11 @@ def named(names: Sequence[str], folder: Path = FOLDER) -> list[Drill]:
         if not (folder / f"{name}.json").is_file():
             raise WrongExperiment(f"{name}: no such drill; make drill lists them")
     return [read(folder / f"{name}.json") for name in names]
+
+
+def lacks(drill: Drill, env: Mapping[str, str]) -> str:
+    """The setting that a drill needs and the system was started without."""
+    does = {one["provider"]["func"] for one in drill.method}
+    if does & {"slow", "shake", "part"} and env["VIGIE_WIRES"] == "0":
+        return "VIGIE_WIRES=1"
+    return "VIGIE_CLOCKS=ingest" if "shift_clock" in does and not env["VIGIE_CLOCKS"] else ""

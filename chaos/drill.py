@@ -18,7 +18,7 @@ from chaoslib.experiment import run_experiment
 from chaoslib.run import RunEventHandler
 
 from chaos import probes, verdict, watch
-from chaos.catalogue import Drill
+from chaos.catalogue import Drill, lacks
 from chaos.programs import CannotBreak
 from chaos.target import KEY, Target
 from chaos.verdict import Bounds, Verdict, Window
@@ -102,6 +102,8 @@ def run(drill: Drill, target: Target, say: Say, asked: Mapping[str, watch.Asked]
     Raises:
         NotStarted: nothing was broken.
     """
+    if need := lacks(drill, target.env):
+        raise NotStarted(f"it needs a system that was started with make up {need}")
     logging.getLogger("chaostoolkit").setLevel(logging.CRITICAL + 1)  # we say what it says
     guard = Guard(target.settings.outbox_max_mb * 2**20)
     places = Places(

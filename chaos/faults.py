@@ -115,9 +115,7 @@ def poison(messages: int, kilobytes: int = 0, configuration: Configuration = Non
     kinds = [b"not json", b"", b"\xff\xfe\x00", b"[1, 2", b"{}", b'{"v": 99}', b"null", b"x" * 4096]
     if kilobytes:
         kinds = [b"x" * kilobytes * 1024]
-    producer = topics.opened(
-        KafkaProducer, bootstrap_servers=wanted.kafka_bootstrap.split(","), acks="all", max_request_size=8 * 2**20
-    )
+    producer = topics.opened(KafkaProducer, **wanted.kafka(), acks="all", max_request_size=8 * 2**20)
     try:
         sent = [producer.send(USERS, kinds[n % len(kinds)], f"poison {n}".encode()) for n in range(messages)]
         producer.flush(timeout=30)

@@ -118,6 +118,11 @@ def told(tree: list[psutil.Process], sign: signal.Signals) -> None:
             process.send_signal(sign)
 
 
+ONCE = {"secrets", "replica-set", "topics", "grants", "tables"}  # services that end by themselves
+SERVICES = {"documents": "mongo"}  # where a program's service has another name
+PROGRAMS = {service: name for name, service in SERVICES.items()}
+
+
 class Composed:
     """The services of a docker compose project, by the `docker compose` of the folder that has its file."""
 
@@ -128,12 +133,18 @@ class Composed:
         """As the supervisor's words, so that a hypothesis reads both alike."""
         lines = self._compose("ps", "--all", "--format", "json").splitlines()
         found = [one for line in lines if line for one in listed(json.loads(line))]
-        return {one["Service"]: supervise.RUNNING if one["State"] == UNPAUSED else one["State"] for one in found}
+        return {
+            PROGRAMS.get(one["Service"], one["Service"]): supervise.RUNNING
+            if one["State"] == UNPAUSED
+            else one["State"]
+            for one in found
+            if one["Service"] not in ONCE
+        }
 
     def kill(self, name: str) -> None:
         """A container that was killed by hand is not started again by its restart policy."""
         if self._state(name) in (supervise.RUNNING, PAUSED):
-            self._compose("kill", "--signal", "KILL", name)
+            self._compose("kill", "--signal", "KILL", SERVICES.get(name, name))
         until(lambda: self._state(name) not in (supervise.RUNNING, PAUSED), f"{name} should be gone")
 
     def strike(self, name: str) -> None:
@@ -141,18 +152,18 @@ class Composed:
         self.start(name)
 
     def stop(self, name: str) -> None:
-        self._compose("stop", name)
+        self._compose("stop", SERVICES.get(name, name))
 
     def start(self, name: str) -> None:
-        self._compose("start", name)
+        self._compose("start", SERVICES.get(name, name))
 
     def freeze(self, name: str) -> None:
         if self._state(name) == supervise.RUNNING:
-            self._compose("pause", name)
+            self._compose("pause", SERVICES.get(name, name))
 
     def thaw(self, name: str) -> None:
         if self._state(name) == PAUSED:
-            self._compose("unpause", name)
+            self._compose("unpause", SERVICES.get(name, name))
 
     def _state(self, name: str) -> str:
         return self.states().get(name, "")

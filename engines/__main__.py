@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -84,6 +85,8 @@ def run_without(options: Options, env: Mapping[str, str]) -> int:
         if options.program not in known:
             raise Refused(f"{options.program}: no such program runs; there are {', '.join(known)}")
         ran = known[options.program].state in supervise.UNDER_WAY
+        for sign in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(sign, lambda *_: sys.exit(1))
         supervise.stop(state, options.program)
         try:
             return subprocess.run(options.command, env=environment(whole, state, java.home), check=False).returncode

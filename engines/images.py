@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from engines import brokers, builds, collector, config, doors, fetch, jvm, ring, scrape, tools
+from engines import brokers, builds, collector, config, doors, fetch, jvm, ring, scrape, tools, watchers
 from engines.config import Config
 from engines.state import State
 from observability import access, settings
@@ -60,6 +60,7 @@ def files(wanted: Config) -> Iterator[tuple[str, str]]:
     yield "cassandra.yaml", ring.yaml(at("cassandra"), STATE) + doors.cassandra()
     yield "logback.xml", ring.LOGBACK
     yield "cassandra.args", lines(cassandra(wanted))
+    yield "alertmanager.yml", watchers.receivers(watchers.ALERTS.read_text(), wanted.alert_webhook)
     yield "jaeger.yml", collector.configuration(wanted, STATE)
     yield "toxiproxy.json", json.dumps(list(proxies(wanted)), indent=2) + "\n"
     yield "prometheus.yml", dumped(prometheus(wanted))

@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from pymongo import WriteConcern
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
@@ -66,7 +67,7 @@ def in_mongo(wanted: Settings, user_id: str) -> str:
         PyMongoError: MongoDB does not answer.
     """
     with hops.mongo(wanted, SCAN_S) as client:
-        database = client[DATABASE]
+        database = client.get_database(DATABASE, write_concern=WriteConcern("majority", j=True))
         document, said = emptied(database, user_id)
         done = {"at": document["forgotten_at"], "by": f"{getpass.getuser()} on {platform.node()}"}
         ahead = {"ahead": document["topic"] is None}

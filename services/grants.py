@@ -74,6 +74,7 @@ RIGHTS: Mapping[str, tuple[tuple[ResourceType, str, ACLOperation], ...]] = {
 }
 # MongoDB, by user: the built-in roles.
 ROLES: Mapping[str, tuple[tuple[str, str], ...]] = {
+    INGEST: (("read", DATABASE),),  # a replay of dead letters asks who was forgotten
     LANES: (("readWrite", DATABASE),),
     READER: (("read", DATABASE),),
     EXPORTER: (("clusterMonitor", "admin"), ("read", DATABASE)),

@@ -36,7 +36,7 @@ KAFKA, MONGO, CASSANDRA, GRAFANA = "kafka", "mongo", "cassandra", "grafana"
 ADMIN, ROOT, INGEST, LANES, READER, EXPORTER = "admin", "root", "ingest", "lanes", "reader", "exporter"
 USERS = {
     KAFKA: (ADMIN, INGEST, LANES, READER, EXPORTER),
-    MONGO: (ROOT, LANES, READER, EXPORTER),
+    MONGO: (ROOT, INGEST, LANES, READER, EXPORTER),
     CASSANDRA: (ADMIN, LANES, READER),
     GRAFANA: (ADMIN,),
 }

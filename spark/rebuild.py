@@ -19,7 +19,7 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from pyspark.sql import SparkSession
 
 from observability import access, lock, logs, settings
 from spark import lanes, session, stats, stores
-from spark.contract import ALL_TIME, DATABASE, KEYSPACE, USERS, Ledger
+from spark.contract import ALL_TIME, DATABASE, EVERYONE, KEYSPACE, USERS, Ledger
 from spark.documents import SCAN_S, Document, read_ledger
 from spark.stats import Tables
 from spark.totals import NOBODY, Key, Minute, Sums
@@ -105,8 +105,8 @@ def summed(spark: SparkSession, store: access.Mongo, ends: Offsets | None) -> It
 
 def forgotten(client: MongoClient[Document]) -> Counter[datetime]:
     """How many users of each minute were forgotten."""
-    there = client[DATABASE][USERS].find({FORGOTTEN: {"$exists": True}}, {"appended_at": 1})
-    times = (one["appended_at"] for one in there if one.get("appended_at"))
+    there = client[DATABASE][USERS].find({FORGOTTEN: {"$exists": True}}, {"appended_at": 1, "topic": 1})
+    times = (one["appended_at"] for one in there if one["topic"])  # who was forgotten ahead is in no minute
     return Counter(at.replace(second=0, microsecond=0, tzinfo=None) for at in times)
 
 
@@ -141,8 +141,12 @@ class Repair:
         for day, ones in groupby(minutes, key=lambda one: one.minute.date()):
             if day >= self.kept.first_day:
                 days[day] = self.day(day, list(ones), stored.get(day, {}))
+        oldest = min((day for day in days if day >= self.kept.first_day), default=date.max)
         for day in sorted(stored.keys() - days.keys()):
-            self.day(day, [], stored[day])
+            if day < oldest:  # retention was shorter once: MongoDB knows nothing before its oldest user
+                days[day] = dict(stored[day])
+            else:
+                self.day(day, [], stored[day])
         wanted = added((key, sums) for of_day in days.values() for key, sums in of_day.items())
         self.totals(ALL_TIME, wanted, self.tables.totals(ALL_TIME))
         return self.counted
@@ -151,6 +155,12 @@ class Repair:
         """Make one day right; return its totals."""
         wanted = {(one.dimension, one.minute, one.value): one.sums for one in minutes}
         found = {(one.dimension, one.minute, one.value): one.sums for one in self.tables.minutes_of(day)}
+        gone = {at: n for at, n in self.forgotten.items() if at.date() == day}
+        for at, n in gone.items():  # where no row is left, how many they were is known, and no more
+            key = (EVERYONE, at, EVERYONE)
+            whole = wanted.get(key, NOBODY).plus(Sums(n, 0))
+            if found.get(key, NOBODY).users < whole.users:
+                wanted[key] = whole
         for key, there in found.items():
             if 0 < there.less(wanted.get(key, NOBODY)).users <= self.forgotten.get(key[1], 0):
                 wanted[key] = there
@@ -159,6 +169,9 @@ class Repair:
         drops = [(self._drop, (d, day, at, value)) for d, at, value in found.keys() - wanted.keys()]
         self.tables.put([*puts, *drops])
         sums = added(((dimension, value), one) for (dimension, _, value), one in wanted.items())
+        if self._left_s(datetime.combine(day, time())) <= 0:  # minutes have expired: only the totals have them
+            most = sum(gone.values())
+            sums |= {key: one for key, one in stored.items() if 0 <= one.less(sums.get(key, NOBODY)).users <= most}
         self.totals(str(day), sums, stored)
         self.counted += Counter(minutes=len(wanted), written=len(puts), removed=len(drops))
         return sums
