@@ -59,11 +59,11 @@ test: tools ## check, then every test on the real engines, beside a running syst
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	$(PYTHON) -m engines.fetch
-	.venv/bin/pytest $(SIDE_BY_SIDE) -m "not long"
+	.venv/bin/pytest $(SIDE_BY_SIDE) --durations=25 -m "not long"
 
 test-long: tools ## the tests that take minutes each: every alert fired and cleared, the light shape, a Spark cluster
 	$(PYTHON) -m engines.fetch
-	.venv/bin/pytest $(SIDE_BY_SIDE) -m long
+	.venv/bin/pytest $(SIDE_BY_SIDE) --durations=25 -m long
 
 images: tools ## the images of docker-compose.offline.yml, from package registries alone (as root: debootstrap)
 	@images/offline.sh

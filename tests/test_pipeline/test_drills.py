@@ -30,6 +30,7 @@ def test_short_drills_pass_and_leave_journal_report_and_history(stack):
         assert {"alerts", "told", "metrics", "mongodb", "cassandra", "page"} <= {note[1] for note in journal["notes"]}
 
 
+@pytest.mark.long
 def test_a_drill_that_is_interrupted_leaves_everything_running(stack):
     process = subprocess.Popen(
         [sys.executable, "-m", "chaos", "mongodb-kill"], env=stack.env, stdout=subprocess.PIPE, text=True
