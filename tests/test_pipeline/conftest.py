@@ -57,7 +57,7 @@ PORTS = (
 )
 RUN = {
     "VIGIE_SEED": "pipeline",
-    "VIGIE_RATE": "40",  # an audit reads all users: more of them make every test slower
+    "VIGIE_RATE": "25",  # an audit reads all users: more of them make every test slower
     "VIGIE_PAGE_SIZE": "20",
     "VIGIE_TRIGGER_MS": "1500",  # a batch costs about the same however few are in it
     "VIGIE_SIMULATOR_LIMIT_USERS": "0",

@@ -32,10 +32,12 @@ def url(stack, name: str, path: str) -> str:
 
 
 def test_every_port_is_on_loopback(stack):
-    found = sockets(stack)
     single = {"KAFKA", "CASSANDRA", "MONGO", "SIMULATOR", "SIMULATOR_ADMIN", "SPARK_UI", "DASHBOARD", "PROMETHEUS"}
     single |= {"ALERTMANAGER", "JAEGER", "OTLP", "INGEST_METRICS", "AUDITOR_METRICS", "KAFKA_JMX", "CASSANDRA_JMX"}
-    assert {int(stack.env[f"VIGIE_{name}_PORT"]) for name in single} <= {port for _, _, port in found}
+    wanted = {int(stack.env[f"VIGIE_{name}_PORT"]) for name in single}
+    found = stack.until(
+        lambda: [*all_there] if wanted <= {port for _, _, port in (all_there := sockets(stack))} else []
+    )
     assert [one for one in found if not loopback(one[1])] == []
 
 
