@@ -35,10 +35,8 @@ def test_every_port_is_on_loopback(stack):
     single = {"KAFKA", "CASSANDRA", "MONGO", "SIMULATOR", "SIMULATOR_ADMIN", "SPARK_UI", "DASHBOARD", "PROMETHEUS"}
     single |= {"ALERTMANAGER", "JAEGER", "OTLP", "INGEST_METRICS", "AUDITOR_METRICS", "KAFKA_JMX", "CASSANDRA_JMX"}
     wanted = {int(stack.env[f"VIGIE_{name}_PORT"]) for name in single}
-    found = stack.until(
-        lambda: [*all_there] if wanted <= {port for _, _, port in (all_there := sockets(stack))} else []
-    )
-    assert [one for one in found if not loopback(one[1])] == []
+    stack.until(lambda: wanted <= {port for _, _, port in sockets(stack)})
+    assert [one for one in sockets(stack) if not loopback(one[1])] == []
 
 
 def loopback(address: str) -> bool:
