@@ -261,7 +261,8 @@ def test_a_login_needs_the_right_user_and_password_and_protocol(asking: Doors, s
         refused = [pool.submit(login, admin, **wrong) for wrong in strangers]
         assert [type(one.exception()) for one in refused if not isinstance(one.exception(), KafkaError)] == []
     assert login(admin) == 1  # so it was not that the broker was slow
-    assert "SaslAuthenticationFailedError" in caplog.text  # what `logs.start` lets through
+    if security == PLAIN:  # what `logs.start` lets through; behind TLS the connection may end before it is read
+        assert "SaslAuthenticationFailedError" in caplog.text
 
 
 def test_a_broker_whose_certificate_was_signed_by_another_is_not_believed(asking: Doors, tmp_path):

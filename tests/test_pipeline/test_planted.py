@@ -83,6 +83,7 @@ def outputs(stack, user_id: str) -> Iterator[tuple[str, str]]:
             yield "the headers of a dead letter", repr(letter.headers)
 
 
+@pytest.mark.long
 def test_a_persons_values_are_in_no_output_and_secrets_nowhere(stack):
     began = datetime.now(UTC)
     plant(stack)

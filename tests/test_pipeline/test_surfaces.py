@@ -4,6 +4,7 @@ import signal
 import socket
 import stat
 import time
+from contextlib import suppress
 from ipaddress import ip_address
 
 import psutil
@@ -19,12 +20,15 @@ EVIL = "evil.example"
 
 def sockets(stack) -> list[tuple[str, str, int]]:
     """(program, address, port) of everything that the system's processes listen on, or take datagrams on."""
-    return [
-        (process.name(), one.laddr.ip, one.laddr.port)
-        for process in leftovers.marked(stack.state.root)
-        for one in process.net_connections("inet")
-        if one.status == psutil.CONN_LISTEN or (one.type == socket.SOCK_DGRAM and one.laddr and not one.raddr)
-    ]
+    found = []
+    for process in leftovers.marked(stack.state.root):
+        with suppress(psutil.NoSuchProcess):
+            found += [
+                (process.name(), one.laddr.ip, one.laddr.port)
+                for one in process.net_connections("inet")
+                if one.status == psutil.CONN_LISTEN or (one.type == socket.SOCK_DGRAM and one.laddr and not one.raddr)
+            ]
+    return found
 
 
 def url(stack, name: str, path: str) -> str:

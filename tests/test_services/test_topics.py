@@ -12,6 +12,7 @@ from services import topics
 from services.topics import TopicUnreadable
 
 PLACE = TopicPartition("users.raw", 0)
+OPENED = 5
 
 
 @pytest.mark.parametrize("client", [KafkaAdminClient, KafkaConsumer])
@@ -24,11 +25,11 @@ def test_a_client_that_finds_no_broker_leaves_neither_threads_nor_files_behind(c
         return threading.active_count(), len(list(folder.iterdir())) if folder.is_dir() else 0
 
     before = held()
-    for _ in range(2):
+    for _ in range(OPENED):
         with pytest.raises(KafkaError):
             topics.opened(client, bootstrap_servers="127.0.0.1:1", bootstrap_timeout_ms=50)
-    after = held()  # what others of this process let go meanwhile may make it less
-    assert all(now <= then for now, then in zip(after, before, strict=True)), (before, after)
+    after = held()  # others of this process take and let go a few meanwhile
+    assert all(now - then < OPENED for now, then in zip(after, before, strict=True)), (before, after)
 
 
 class Reader:
