@@ -16,7 +16,7 @@ from services.records import parse
 from services.simulator import people
 from spark.contract import BEFORE_RAW_COMMIT, BEFORE_STATS_COMMIT, BEFORE_TOTALS
 
-pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(600)]
 
 
 def test_users_flow_and_every_hop_agrees(stack):
