@@ -26,7 +26,7 @@ def document(stack, user_id: str) -> dict[str, Any] | None:
 def forgotten(stack) -> str:
     """What the audit is to say of all who were forgotten so far."""
     with stack.mongo() as client:
-        return f"{client[DATABASE][FORGOTTEN].count_documents({{}})} users forgotten"
+        return f"{len(list(client[DATABASE][FORGOTTEN].find()))} users forgotten"
 
 
 def forget(stack, user_id: str) -> str:
