@@ -19,13 +19,12 @@ from observability import retry
 from services import audit, evidence, hops, topics
 from services.contract import DEAD_LETTERS, USERS
 from services.evidence import Sums
-from spark.contract import ALL_TIME, DATABASE
+from spark.contract import ALL_TIME, DATABASE, FORGOTTEN_AT
 from spark.contract import USERS as COLLECTION
 
-FORGOTTEN = "forgotten_at"  # a document that has it has nothing else of the user but the id
 SHOWN = {
     "fetched_at": 1, "appended_at": 1, "stored_at": 1, "topic": 1, "gender": 1, "nat": 1, "location.country": 1,
-    "dob.age": 1, "forgotten_at": 1,
+    "dob.age": 1, FORGOTTEN_AT: 1,
 }  # fmt: skip
 
 
@@ -90,7 +89,7 @@ def collect(wanted: Settings, patience_s: float = 90) -> Evidence:
         quiet = audit.is_quiet(reader, {tp: end for tp, end in ends.items() if tp.topic == USERS})
     finally:
         reader.close()
-    living = [one for one in documents if FORGOTTEN not in one]
+    living = [one for one in documents if FORGOTTEN_AT not in one]
     expected, summed, totals = sums(wanted, documents, fence, quiet, patience_s)
     known = asked_and_served(wanted, start)
     return Evidence(
@@ -117,7 +116,7 @@ def stored(wanted: Settings) -> list[dict[str, Any]]:
 
 def forgotten(documents: list[dict[str, Any]]) -> evidence.Stored:
     """What is known of those who were forgotten: how many a minute had, and how many were not stored yet."""
-    gone = [one for one in documents if FORGOTTEN in one]
+    gone = [one for one in documents if FORGOTTEN_AT in one]
     minutes = Counter(evidence.minute_of(one["appended_at"]) for one in gone if one["topic"])
     return evidence.Stored(minutes=minutes, ahead=sum(not one["topic"] for one in gone))
 
@@ -171,7 +170,7 @@ def sums(
         days = [day for day in summed.days() if (fence.date() - day).days < wanted.days_compared]
         minutes = {key: found for day in days for key, found in summed.minutes(day).items()}
         until = datetime.max.replace(tzinfo=UTC) if quiet else fence.replace(second=0, microsecond=0)
-        living = (summed_of(one) for one in documents if FORGOTTEN not in one)
+        living = (summed_of(one) for one in documents if FORGOTTEN_AT not in one)
         of_living = evidence.expected_sums(living, until)
         expected = audit.with_forgotten(of_living, minutes, forgotten(documents))
         totals = [

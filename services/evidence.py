@@ -24,6 +24,7 @@ from spark.contract import (
     DATABASE,
     DIMENSIONS,
     EVERYONE,
+    FORGOTTEN_AT,
     GENDER,
     GROUPS,
     KEYSPACE,
@@ -184,11 +185,11 @@ class Stored:
 
 def stored_users(wanted: Settings) -> Stored:
     """Read MongoDB whole."""
-    shown = ("appended_at", "gender", "nat", "location.country", "dob.age", "forgotten_at", "topic")
+    shown = ("appended_at", "gender", "nat", "location.country", "dob.age", FORGOTTEN_AT, "topic")
     found = Stored(registered=hops.forgotten(wanted))
     with hops.mongo(wanted) as client:
         for one in client[DATABASE][COLLECTION].find({}, shown):
-            if "forgotten_at" not in one:
+            if FORGOTTEN_AT not in one:
                 facts = one["location"]["country"], one["gender"], one["dob"]["age"], one["nat"]
                 found.users[one["_id"]] = User(one["appended_at"], *facts)
                 continue

@@ -31,7 +31,7 @@ from services import hops, topics
 from services.contract import DEAD_LETTERS, USERS, Uuid
 from services.outbox import forget as forget_rows
 from services.outbox import outbox_path
-from spark.contract import DATABASE, FORGOTTEN, NEWEST_USERS
+from spark.contract import DATABASE, FORGOTTEN, FORGOTTEN_AT, NEWEST_USERS
 from spark.contract import USERS as COLLECTION
 
 SCAN_S = 600  # the embedded server looks at some ten thousand users a second
@@ -69,7 +69,7 @@ def in_mongo(wanted: Settings, user_id: str) -> str:
     with hops.mongo(wanted, SCAN_S) as client:
         database = client.get_database(DATABASE, write_concern=WriteConcern("majority", j=True))
         document, said = emptied(database, user_id)
-        done = {"at": document["forgotten_at"], "by": f"{getpass.getuser()} on {platform.node()}"}
+        done = {"at": document[FORGOTTEN_AT], "by": f"{getpass.getuser()} on {platform.node()}"}
         ahead = {"ahead": document["topic"] is None}
         database[FORGOTTEN].update_one({"_id": user_id}, {"$set": ahead, "$setOnInsert": done}, upsert=True)
         while database[NEWEST_USERS].count_documents({"users.user_id": user_id}):  # a lane may just have shown it
@@ -81,15 +81,15 @@ def emptied(database: Database[dict[str, Any]], user_id: str) -> tuple[dict[str,
     """The document that stands for the user from now on, and what was there; a lane may insert the user meanwhile."""
     users = database[COLLECTION]
     while True:
-        found = users.find_one({"_id": user_id}, ("forgotten_at", "appended_at", "topic"))
-        if found and "forgotten_at" in found:
+        found = users.find_one({"_id": user_id}, (FORGOTTEN_AT, "appended_at", "topic"))
+        if found and FORGOTTEN_AT in found:
             return found, f"was forgotten before, at {found['forgotten_at']:%Y-%m-%d %H:%M} UTC"
         now = datetime.now(UTC)
         if found:
-            kept = {**found, "forgotten_at": now}
+            kept = {**found, FORGOTTEN_AT: now}
             users.replace_one({"_id": user_id}, kept)
             return kept, "the document is removed, the id kept"
-        kept = {"_id": user_id, "forgotten_at": now, "appended_at": now, "topic": None}
+        kept = {"_id": user_id, FORGOTTEN_AT: now, "appended_at": now, "topic": None}
         try:
             users.insert_one(kept)
         except DuplicateKeyError:

@@ -21,7 +21,7 @@ from services import dlq, hops, spans, topics
 from services.contract import USERS, PoisonMessage, Uuid, decode
 from services.outbox import outbox_path
 from services.spans import Place, Span
-from spark.contract import CANARIES, DATABASE, EVERYONE, KEYSPACE, NEWEST_ID
+from spark.contract import CANARIES, DATABASE, EVERYONE, FORGOTTEN_AT, KEYSPACE, NEWEST_ID
 from spark.contract import USERS as COLLECTION
 
 MOST_SPANS = 60
@@ -94,15 +94,15 @@ def in_outbox(wanted: Settings, found: Found) -> None:
 
 
 def in_mongo(wanted: Settings, found: Found) -> None:
-    shown = ("fetched_at", "appended_at", "stored_at", "topic", "trace_id", "source.page", "forgotten_at")
+    shown = ("fetched_at", "appended_at", "stored_at", "topic", "trace_id", "source.page", FORGOTTEN_AT)
     with hops.mongo(wanted) as client:
         user = client[DATABASE][COLLECTION].find_one({"_id": found.user_id}, shown)
         canary = client[DATABASE][CANARIES].find_one({"_id": NEWEST_ID}) or {}
     if user and user["topic"]:
         place = user["topic"]
         found.place, found.offset = TopicPartition(USERS, place["partition"]), place["offset"]
-    if user and "forgotten_at" in user:
-        found.steps.append(Step(user["forgotten_at"], "forgotten", "MongoDB, users: the id is kept, and nothing else"))
+    if user and FORGOTTEN_AT in user:
+        found.steps.append(Step(user[FORGOTTEN_AT], "forgotten", "MongoDB, users: the id is kept, and nothing else"))
         user = user if user["topic"] else None
     elif user:
         found.steps += of_document(user, f"from the source, page {user['source']['page']:,}", "MongoDB, users")

@@ -46,6 +46,8 @@ KEYSPACE_CQL = (
     "CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = "
     "{{'class': 'NetworkTopologyStrategy', 'replication_factor': {replication}}}"
 )
+FORGOTTEN_AT = "forgotten_at"  # a document that has it has nothing else of the user but the id, its place and minute
+
 POINTS_FOLDER = "run/points"  # below the state folder
 BEFORE_USERS, BEFORE_RAW_LEDGER, BEFORE_RAW_COMMIT = "raw-before-users", "raw-before-ledger", "raw-before-commit"
 BEFORE_MINUTES, BEFORE_TOTALS = "stats-before-minutes", "stats-before-totals"

@@ -31,7 +31,7 @@ from pyspark.sql import SparkSession
 
 from observability import access, lock, logs, settings
 from spark import lanes, session, stats, stores
-from spark.contract import ALL_TIME, DATABASE, EVERYONE, KEYSPACE, USERS, Ledger
+from spark.contract import ALL_TIME, DATABASE, EVERYONE, FORGOTTEN_AT, KEYSPACE, USERS, Ledger
 from spark.documents import SCAN_S, Document, read_ledger
 from spark.stats import Tables
 from spark.totals import NOBODY, Key, Minute, Sums
@@ -41,7 +41,6 @@ log = logs.Log(__name__)
 BOUNDS = "low string, high string"  # of ids; an empty one is none
 ROWS = 1000
 SHOWN = {"appended_at": 1, "fetched_at": 1, "topic": 1, "gender": 1, "nat": 1, "location.country": 1, "dob.age": 1}
-FORGOTTEN = "forgotten_at"  # in the document of one who was forgotten, of whom nothing else is left but the minute
 Offsets = Mapping[int, int]
 
 
@@ -76,7 +75,7 @@ def facts(bounds: Iterator[pa.RecordBatch], store: access.Mongo, ends: Offsets |
         for part in bounds:
             for low, high in zip(part["low"].to_pylist(), part["high"].to_pylist(), strict=True):
                 limits = ({"$gte": low} if low else {}) | ({"$lt": high} if high else {})
-                wanted = {FORGOTTEN: {"$exists": False}} | ({"_id": limits} if limits else {})
+                wanted = {FORGOTTEN_AT: {"$exists": False}} | ({"_id": limits} if limits else {})
                 found = client[DATABASE][USERS].find(wanted, SHOWN, batch_size=ROWS)
                 rows: list[tuple[object, ...]] = []
                 for one in found:
@@ -105,7 +104,7 @@ def summed(spark: SparkSession, store: access.Mongo, ends: Offsets | None) -> It
 
 def forgotten(client: MongoClient[Document]) -> Counter[datetime]:
     """How many users of each minute were forgotten."""
-    there = client[DATABASE][USERS].find({FORGOTTEN: {"$exists": True}}, {"appended_at": 1, "topic": 1})
+    there = client[DATABASE][USERS].find({FORGOTTEN_AT: {"$exists": True}}, {"appended_at": 1, "topic": 1})
     times = (one["appended_at"] for one in there if one["topic"])  # who was forgotten ahead is in no minute
     return Counter(at.replace(second=0, microsecond=0, tzinfo=None) for at in times)
 
