@@ -3,21 +3,13 @@ What Spark tells of its batches: exported as metrics, and the offsets told to Ka
 any Kafka tool shows how far Spark has read.
 """
 
-import json
-import math
 import time
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from py4j.protocol import Py4JError
-from pyspark.sql.streaming.listener import (
-    QueryIdleEvent,
-    QueryProgressEvent,
-    QueryStartedEvent,
-    QueryTerminatedEvent,
-    StreamingQueryListener,
-    StreamingQueryProgress,
-)
+from pyspark.sql.streaming.listener import StreamingQueryListener
 
 from observability import access, metrics, names
 from observability.logs import Log
@@ -32,8 +24,47 @@ BEFORE_THE_FIRST = "1970-01-01T00:00:00Z"
 log = Log(__name__)
 
 
+class Source(msgspec.Struct, rename="camel"):
+    """How far a batch has read: topic -> partition -> offset."""
+
+    end_offset: dict[str, dict[int, int]] | None = None
+
+
+class Operator(msgspec.Struct, rename="camel"):
+    """What a stateful operator holds."""
+
+    num_rows_total: int
+    memory_used_bytes: int
+    num_rows_dropped_by_watermark: int
+
+
+class Batch(msgspec.Struct, rename="camel"):
+    """What Spark's StreamingQueryProgress has of a batch, as its JSON says it; what is empty or no number is absent."""
+
+    name: str
+    batch_id: int
+    timestamp: str
+    num_input_rows: int
+    state_operators: list[Operator]
+    sources: list[Source]
+    duration_ms: dict[str, int] = {}
+    event_time: dict[str, str] = {}
+    input_rows_per_second: float = 0.0
+    processed_rows_per_second: float = 0.0
+
+    @property
+    def ends(self) -> dict[int, int]:
+        """The offset after the batch's last message, of each partition of users.raw."""
+        return (self.sources[0].end_offset or {}).get(USERS, {})
+
+
 class Progress(StreamingQueryListener):
-    """Logs and exports every batch, and commits its end offsets; Spark itself reads on from its checkpoint alone."""
+    """
+    Logs and exports every batch, and commits its end offsets; Spark itself reads on from its checkpoint alone.
+
+    It is called with the JVM's own events and takes a batch from one as JSON: PySpark's classes would ask the JVM for
+    each field, some 150 questions a batch, which cost more than all else that the driver's Python does.
+    """
 
     def __init__(self, jvm: Any, brokers: access.Kafka) -> None:
         """`jvm`: the session's, whose own Kafka client commits; it is there, and every wait of it has an end."""
@@ -56,34 +87,42 @@ class Progress(StreamingQueryListener):
                 log.warning("offsets of the last run not read", lane=lane, reason=reason(error))
         return self._ends.get(lane, {})
 
-    def onQueryStarted(self, event: QueryStartedEvent) -> None:  # noqa: N802
-        log.info("lane started", lane=event.name)
+    def onQueryStarted(self, event: Any) -> None:  # noqa: N802
+        log.info("lane started", lane=event.name())
 
-    def onQueryProgress(self, event: QueryProgressEvent) -> None:  # noqa: N802
-        batch = event.progress
-        lane, ends = str(batch.name), ends_of(batch)
+    def onQueryProgress(self, event: Any) -> None:  # noqa: N802
+        batch = read(event.progress().json())
         log.info(
             "batch done",
-            lane=lane,
-            batch=batch.batchId,
-            rows=batch.numInputRows,
-            ms=dict(batch.durationMs),
+            lane=batch.name,
+            batch=batch.batch_id,
+            rows=batch.num_input_rows,
+            ms=batch.duration_ms,
             started=batch.timestamp,
-            ends=ends,
+            ends=batch.ends,
         )
         export(batch)
-        self._ends[lane] = ends
+        self._ends[batch.name] = batch.ends
         try:
-            self._commit(GROUPS[lane], ends)
+            self._commit(GROUPS[batch.name], batch.ends)
         except Py4JError as error:
-            metrics.counter(names.LANE_COMMITS_FAILED).labels(lane).inc()
-            log.warning("offsets not committed: the next batch will", lane=lane, reason=reason(error))
+            metrics.counter(names.LANE_COMMITS_FAILED).labels(batch.name).inc()
+            log.warning("offsets not committed: the next batch will", lane=batch.name, reason=reason(error))
 
-    def onQueryIdle(self, event: QueryIdleEvent) -> None:  # noqa: N802
+    def onQueryIdle(self, event: Any) -> None:  # noqa: N802
         """Nothing to tell."""
 
-    def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:  # noqa: N802
+    def onQueryTerminated(self, event: Any) -> None:  # noqa: N802
         """The lane's own thread tells why."""
+
+    @property
+    def _jlistener(self) -> Any:
+        return self._jvm.PythonStreamingQueryListenerWrapper(self)
+
+    class Java:
+        """What py4j lets the JVM call."""
+
+        implements = ("org.apache.spark.sql.streaming.PythonStreamingQueryListener",)
 
     def _commit(self, group: str, ends: dict[int, int]) -> None:
         kafka = self._jvm.org.apache.kafka
@@ -104,27 +143,23 @@ def reason(error: Py4JError) -> str:
     return str(getattr(error, "java_exception", error))[:300]
 
 
-def ends_of(batch: StreamingQueryProgress) -> dict[int, int]:
-    """The offset after the batch's last message, of each partition of users.raw."""
-    ends = json.loads(batch.sources[0].endOffset or "{}").get(USERS, {})
-    return {int(partition): offset for partition, offset in ends.items()}
+read = msgspec.json.Decoder(Batch).decode
 
 
-def export(batch: StreamingQueryProgress) -> None:
+def export(batch: Batch) -> None:
     """Set and count what LANE_* of the names says of one batch."""
-    lane, ms = str(batch.name), dict(batch.durationMs)
-    metrics.counter(names.LANE_BATCHES).labels(lane).inc(batch.numInputRows > 0)
-    metrics.counter(names.LANE_ROWS).labels(lane).inc(batch.numInputRows)
+    lane, ms, state = batch.name, batch.duration_ms, batch.state_operators
+    metrics.counter(names.LANE_BATCHES).labels(lane).inc(batch.num_input_rows > 0)
+    metrics.counter(names.LANE_ROWS).labels(lane).inc(batch.num_input_rows)
     metrics.histogram(names.LANE_BATCH_SECONDS).labels(lane).observe(ms.get(WHOLE, 0) / 1000)
     for phase, took_ms in phases(ms).items():
         metrics.counter(names.LANE_PHASE_SECONDS).labels(lane, phase).inc(took_ms / 1000)
-    metrics.gauge(names.LANE_INPUT_RATE).labels(lane).set(finite(batch.inputRowsPerSecond))
-    metrics.gauge(names.LANE_PROCESSED_RATE).labels(lane).set(finite(batch.processedRowsPerSecond))
-    state = batch.stateOperators
-    metrics.gauge(names.LANE_STATE_ROWS).labels(lane).set(sum(one.numRowsTotal for one in state))
-    metrics.gauge(names.LANE_STATE_BYTES).labels(lane).set(sum(one.memoryUsedBytes for one in state))
-    metrics.counter(names.LANE_LATE_ROWS).labels(lane).inc(sum(one.numRowsDroppedByWatermark for one in state))
-    watermark = datetime.fromisoformat(batch.eventTime.get("watermark", BEFORE_THE_FIRST))
+    metrics.gauge(names.LANE_INPUT_RATE).labels(lane).set(batch.input_rows_per_second)
+    metrics.gauge(names.LANE_PROCESSED_RATE).labels(lane).set(batch.processed_rows_per_second)
+    metrics.gauge(names.LANE_STATE_ROWS).labels(lane).set(sum(one.num_rows_total for one in state))
+    metrics.gauge(names.LANE_STATE_BYTES).labels(lane).set(sum(one.memory_used_bytes for one in state))
+    metrics.counter(names.LANE_LATE_ROWS).labels(lane).inc(sum(one.num_rows_dropped_by_watermark for one in state))
+    watermark = datetime.fromisoformat(batch.event_time.get("watermark", BEFORE_THE_FIRST))
     metrics.gauge(names.LANE_WATERMARK).labels(lane).set(watermark.timestamp())
     metrics.gauge(names.LANE_LAST_BATCH).labels(lane).set(time.time())
 
@@ -133,8 +168,3 @@ def phases(ms: dict[str, int]) -> dict[str, int]:
     """Milliseconds by phase; `other` is what is left of the whole batch."""
     known = {phase: ms[phase] for phase in PHASES if phase in ms}
     return known | {"other": max(0, ms.get(WHOLE, 0) - sum(known.values()))}
-
-
-def finite(rate: float) -> float:
-    """Spark has no rate for its first batch."""
-    return rate if math.isfinite(rate) else 0.0

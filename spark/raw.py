@@ -160,6 +160,7 @@ def seconds(writes: Sequence[report.Written]) -> float:
 
 def store(parts: Iterator[pa.RecordBatch], sink: Sink) -> Iterator[pa.RecordBatch]:
     """Write one partition's records, on an executor; yield an Outcome for each part; after a failure no more."""
+    seen.settled()
     try:
         for part in parts:
             yield _row(store_part(part, sink))

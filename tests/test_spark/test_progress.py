@@ -7,13 +7,12 @@ import time
 import pytest
 from kafka import TopicPartition
 from kafka.errors import KafkaTimeoutError
-from pyspark.sql.streaming.listener import StreamingQueryProgress
 
 from observability import access, lag, metrics, names
 from observability.lag import Behind
 from services.contract import USERS
 from spark import behind
-from spark.progress import ends_of, export, phases
+from spark.progress import export, phases, read
 
 PROGRESS = {
     "id": "11111111-1111-1111-1111-111111111111",
@@ -23,7 +22,6 @@ PROGRESS = {
     "batchId": 7,
     "batchDuration": 1500,
     "numInputRows": 90,
-    "inputRowsPerSecond": float("nan"),
     "processedRowsPerSecond": 60.0,
     "durationMs": {"triggerExecution": 1500, "addBatch": 1200, "walCommit": 100, "getBatch": 1, "newest": 40},
     "eventTime": {"watermark": "2026-11-24T11:30:00.000Z"},
@@ -47,9 +45,9 @@ PROGRESS = {
     "sources": [
         {
             "description": "KafkaV2",
-            "startOffset": json.dumps({USERS: {"0": 1, "1": 1}}),
-            "endOffset": json.dumps({USERS: {"0": 50, "1": 42}}),
-            "latestOffset": json.dumps({USERS: {"0": 60, "1": 42}}),
+            "startOffset": {USERS: {"0": 1, "1": 1}},
+            "endOffset": {USERS: {"0": 50, "1": 42}},
+            "latestOffset": {USERS: {"0": 60, "1": 42}},
             "numInputRows": 90,
             "inputRowsPerSecond": 1.0,
             "processedRowsPerSecond": 60.0,
@@ -65,7 +63,7 @@ def value(metric: names.Metric, suffix: str = "", **labels: str) -> float:
 
 
 def test_a_batch_is_exported():
-    batch = StreamingQueryProgress.fromJson(PROGRESS)
+    batch = read(json.dumps(PROGRESS))
     counters = (names.LANE_BATCHES, names.LANE_ROWS, names.LANE_LATE_ROWS)
     before = [value(metric) for metric in counters]
     export(batch)
@@ -76,7 +74,7 @@ def test_a_batch_is_exported():
     assert value(names.LANE_INPUT_RATE) == 0
     assert value(names.LANE_PROCESSED_RATE) == 60
     assert time.time() - value(names.LANE_LAST_BATCH) < 5
-    assert ends_of(batch) == {0: 50, 1: 42}
+    assert batch.ends == {0: 50, 1: 42}
 
 
 def test_phases_that_have_no_name_are_other():
