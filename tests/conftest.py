@@ -12,36 +12,27 @@ from typing import Any
 import msgspec
 import pytest
 import requests
-from xdist.scheduler import LoadScopeScheduling
 
 PIPELINE, ALONE = "tests/test_pipeline/", ("test_a_single_broker.py", "test_on_a_cluster.py")
+LONGEST = ("test_nothing_is_lost.py", "test_drills.py", "test_the_ledgers.py", "test_watching.py", "test_damage.py")
 CONTRACT_URL = os.environ.get("VIGIE_CONTRACT_URL", "")
 TIMEOUT_S = 10
 
 
-class Together(LoadScopeScheduling):
-    """
-    How two processes share the work (`pytest -n 2`): each file's tests stay together, and so do all those of the whole
-    system, which share one that runs.
-    """
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.split("::", maxsplit=1)[0]
-        shared = file.startswith(PIPELINE) and not file.endswith(ALONE)
-        return PIPELINE if shared else file
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
-    return Together(config, log)
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the whole system's tests, which take longest; end with those that start another whole system."""
+    """
+    Begin with the tests of the whole system, the longest files first; end with those that start another one.
+
+    `--dist loadfile` gives each process the next file of these: each of both processes starts one system, and ends it
+    after its last such file.
+    """
 
     def turn(item: pytest.Item) -> int:
-        if item.nodeid.split("::")[0].endswith(ALONE):
-            return 2
-        return 0 if item.nodeid.startswith(PIPELINE) else 1
+        file = item.nodeid.split("::")[0]
+        if not file.startswith(PIPELINE):
+            return 100
+        name = file.removeprefix(PIPELINE)
+        return 200 if name in ALONE else LONGEST.index(name) if name in LONGEST else 50
 
     items.sort(key=turn)
 

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -218,10 +218,21 @@ def running(first_port: int, **settings: str) -> Iterator[Stack]:
     shutil.rmtree(folder)
 
 
+_shared = ExitStack()
+
+
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
-    with running(28000) as made:
-        yield made
+def stack(worker_id: str) -> Iterator[Stack]:
+    """The system that this process's tests share."""
+    with _shared:
+        yield _shared.enter_context(running(28000 if worker_id == "gw0" else 28200))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    """End the shared system after its last test: what follows has the processor for itself."""
+    if nextitem is None or not nextitem.nodeid.startswith("tests/test_pipeline/"):
+        _shared.close()
 
 
 @pytest.fixture(scope="session")
