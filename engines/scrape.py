@@ -1,5 +1,5 @@
 """
-Prometheus's configuration: whom it asks every 5 seconds, and where its rules and its Alertmanager are.
+Prometheus's configuration: whom it asks every 5 or 15 seconds, and where its rules and its Alertmanager are.
 
 The label `job` is what rules and dashboards go by. What is not run here has no job.
 """
@@ -13,7 +13,7 @@ from engines.config import Config
 from observability.settings import ROOT
 
 EVERY = "5s"
-SPARK_EVERY = "15s"  # its pages are made anew for each question
+JVM_EVERY = "15s"  # for Spark's pages and the JMX agents: each answer goes through hundreds of beans
 RULES = ROOT / "observability" / "prometheus" / "rules" / "*.yml"
 
 Yaml = dict[str, Any]
@@ -50,6 +50,10 @@ SPAN_NAMES = ({"regex": "exported_(job|instance)|otel_scope_.+", "action": "labe
 # What the watchers say of themselves: the counts alone, not the hundreds of buckets.
 OWN_NAMES = ({"source_labels": ["__name__"], "regex": "go_.+|net_.+|prometheus_sd_.+|.+_bucket", "action": "drop"},)
 OWN = ("prometheus", "alertmanager", "jaeger")
+OF_KIND: dict[str, Yaml] = {
+    **{name: {"metric_relabel_configs": list(OWN_NAMES)} for name in OWN},
+    "cassandra": {"scrape_interval": JVM_EVERY},
+}
 
 
 def configuration(config: Config) -> str:
@@ -77,14 +81,15 @@ def jobs(config: Config, host: Hosts) -> Iterator[Yaml]:
     """Every process of ours that runs here and answers Prometheus."""
     for name, port in processes(config):
         found = job(name, [at(host(name), port)])
-        yield found | {"metric_relabel_configs": list(OWN_NAMES)} if name in OWN else found
+        yield found | OF_KIND.get(name, {})
     if config.own_traces:
         spans = job("spanmetrics", [at(host("jaeger"), config.spanmetrics_port)])
         yield spans | {"metric_relabel_configs": list(SPAN_NAMES)}
     if config.own_kafka:
         numbers = range(1, config.brokers + 1)
         jmx = config.kafka_jmx_port - 1
-        yield job("kafka", [at(host(f"kafka-{n}"), jmx + n, broker=str(n)) for n in numbers])
+        brokers = [at(host(f"kafka-{n}"), jmx + n, broker=str(n)) for n in numbers]
+        yield job("kafka", brokers) | {"scrape_interval": JVM_EVERY}
     yield spark(config, host)
 
 
@@ -111,7 +116,7 @@ def spark(config: Config, host: Hosts) -> Yaml:
     place = host("spark")
     targets = [at(place, config.spark_ui_port, part=part, __metrics_path__=path) for part, path in pages.items()]
     return job("spark-ui", targets) | {
-        "scrape_interval": SPARK_EVERY,
+        "scrape_interval": JVM_EVERY,
         "fallback_scrape_protocol": "PrometheusText0.0.4",  # Spark does not say what its text is
         "metric_relabel_configs": list(SPARK_NAMES),
     }

@@ -213,7 +213,7 @@ def beyond(offsets: Offsets, others: Offsets) -> int:
 
 
 class Window:
-    """A check's differences of the last SPAN_S seconds, and what they claim."""
+    """A check's differences of the last SPAN_S seconds, or as many as PROOFS take, and what they claim."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, Difference]] = deque()
@@ -221,7 +221,7 @@ class Window:
     def add(self, at: float, found: Difference) -> int:
         """Take the difference of the moment `at` (seconds of any clock); return the gap that is claimed, 0 for none."""
         self._seen.append((at, found))
-        while self._seen[0][0] <= at - SPAN_S:
+        while len(self._seen) > PROOFS and self._seen[1][0] <= at - SPAN_S:
             self._seen.popleft()
         if len(self._seen) < PROOFS or self._seen[0][0] > at - SPAN_S + SLACK_S:
             return 0

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from services import gaps
-from services.gaps import CHECKS, OfCassandra, OfKafka, OfMongo, OfOutbox, Reading, Window
+from services.gaps import CHECKS, Difference, OfCassandra, OfKafka, OfMongo, OfOutbox, Reading, Window
 from services.outbox import Counts
 from spark.contract import Counted, Ledger
 
@@ -293,7 +293,13 @@ def test_two_bad_readings_are_not_enough():
 def test_a_loss_that_goes_on_is_told_while_it_grows():
     at_rest = quiet()
     growing = [with_raw(at_rest, at_rest.raw, documents=100 - n) for n in range(1, 20)]
-    assert claimed(*growing) == {"stored": 8}  # what has been missing for the whole window
+    assert claimed(*growing) == {"stored": 7}  # what has been missing for the whole window
+
+
+def test_a_count_that_is_rare_claims_what_three_in_turn_prove():
+    window, missing, none = Window(), Difference(1, 1, 1), Difference(0, 0, 0)
+    said = [window.add(at, found) for at, found in ((0, none), (45, missing), (90, missing), (135, missing))]
+    assert said == [0, 0, 0, 1]
 
 
 def test_an_outbox_that_has_not_looked_back_is_not_compared_with_the_topics():
