@@ -223,7 +223,7 @@ _shared = ExitStack()
 
 def free_from(first_port: int) -> int:
     """The first of every 400th port whose next 200 nobody holds: other tests may run on this machine."""
-    held = {one.laddr.port for one in psutil.net_connections("tcp")}
+    held = {one.laddr.port for one in psutil.net_connections("tcp") if one.laddr}
     return next(port for port in range(first_port, 32000, 400) if held.isdisjoint(range(port, port + 200)))
 
 
