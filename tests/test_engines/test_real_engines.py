@@ -1,11 +1,13 @@
 """Brokers, Cassandra and the document store as `up` starts them: what was acknowledged outlives a kill."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -205,6 +207,18 @@ def test_the_document_store_keeps_users_through_a_kill_and_refuses_one_twice(sta
         users().insert_many([{"_id": n} for n in range(990, 1010)], ordered=False)
     assert {error["code"] for error in refused.value.details["writeErrors"]} == {11000}
     assert len(list(users().find({}, {"_id": 1}))) == 1010
+
+
+def test_a_find_by_id_in_the_document_store_uses_its_index(stack: Stack):
+    def plan() -> str:
+        with closing(sqlite3.connect(stack.state.data / "embedded" / "vigie.sqlite")) as db:
+            (table,) = db.execute("SELECT name FROM sqlite_master WHERE type='table' AND name LIKE 'users%'").fetchone()
+            asked = f"EXPLAIN QUERY PLAN SELECT * FROM {table} WHERE _ferretdb_sjson->'$._id' = '3'"
+            return " ".join(row[3] for row in db.execute(asked))
+
+    users = pymongo.MongoClient(stack.mongo)["vigie"]["users"]
+    users.update_one({"_id": 3}, {"$set": {"found": True}}, upsert=True)
+    wait(lambda: "USING INDEX" in plan())
 
 
 def test_a_second_start_changes_nothing_and_other_settings_are_refused(stack: Stack):
