@@ -22,7 +22,7 @@ from cassandra.cluster import NoHostAvailable, Session
 
 from chaos import viewer
 from services import hops
-from services.outbox import outbox_path
+from services.outbox_file import outbox_path
 from spark.contract import DATABASE, KEYSPACE, LEDGER, NEWEST_USERS, STATS, Ledger
 
 ALERTS, TOLD, METRICS, MONGODB, CASSANDRA, OUTBOX, PAGE, DISK = SOURCES = (

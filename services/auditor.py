@@ -25,7 +25,7 @@ from observability import logs, metrics, names, settings, telemetry
 from services import counters, gaps, hops, topics
 from services.counters import PATIENCE_S, STORE_S, Newest
 from services.gaps import Reading, Window
-from services.outbox import outbox_path
+from services.outbox_file import outbox_path
 from services.rounds import MOST_LEFT, Question, Unanswered
 from spark.contract import Ledger
 

@@ -22,7 +22,8 @@ from services.contract import (
     Timezone,
     UserEvent,
 )
-from services.outbox import Outbox, OutboxFull
+from services.outbox import Outbox
+from services.outbox_file import OutboxFull
 
 log = Log(__name__)
 

@@ -15,7 +15,7 @@ from pymongo import MongoClient
 from services import hops, topics
 from services.contract import DEAD_LETTERS, USERS
 from services.gaps import OfCassandra, OfKafka, OfMongo, OfOutbox
-from services.outbox import read_counts
+from services.outbox_file import read_counts
 from spark.contract import CANARIES, DATABASE, KEYSPACE, LEDGER, NEWEST_ID, NEWEST_USERS, RAW, STATS, Ledger
 
 PATIENCE_S = 6.0  # for the outbox, and for the brokers

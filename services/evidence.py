@@ -15,7 +15,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from services import hops, topics
 from services.contract import DEAD_LETTERS, INGEST, ORIGIN, STAGE, USERS, PoisonMessage, decode, row_of
-from services.outbox import Counts, outbox_path, read_counts
+from services.outbox_file import Counts, outbox_path, read_counts
 from spark.contract import (
     AGE,
     AGE_BAND,

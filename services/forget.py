@@ -29,8 +29,8 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from observability import logs, settings
 from services import hops, topics
 from services.contract import DEAD_LETTERS, USERS, Uuid
-from services.outbox import forget as forget_rows
-from services.outbox import outbox_path
+from services.outbox_file import forget as forget_rows
+from services.outbox_file import outbox_path
 from spark.contract import DATABASE, FORGOTTEN, FORGOTTEN_AT, NEWEST_USERS
 from spark.contract import USERS as COLLECTION
 

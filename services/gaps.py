@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from services.outbox import Counts
+from services.outbox_file import Counts
 from spark.contract import Counted, Ledger
 
 SPAN_S = 60.0

@@ -29,7 +29,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 from observability import access, logs, settings
 from services import topics
 from services.contract import DEAD_LETTERS, USERS
-from services.outbox import outbox_path, read_counts
+from services.outbox_file import outbox_path, read_counts
 from spark.contract import ALL_TIME, DATABASE, EVERYONE, FORGOTTEN, GROUPS, KEYSPACE, NEWEST_USERS, RAW, STATS
 from spark.contract import USERS as COLLECTION
 

@@ -23,7 +23,8 @@ from opentelemetry.trace import Span
 from observability import access, lock, logs, metrics, names, settings, telemetry, tracing
 from services import canary, records
 from services.contract import DEAD_LETTERS, USERS, Source
-from services.outbox import Outbox, OutboxFull, open_outbox, outbox_path
+from services.outbox import Outbox, open_outbox
+from services.outbox_file import OutboxFull, outbox_path
 from services.publisher import Publisher
 from services.source import (
     MAX_PAGE,

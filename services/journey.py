@@ -19,7 +19,7 @@ from kafka.partitioner import murmur2
 from observability import logs, settings, tracing
 from services import dlq, hops, spans, topics
 from services.contract import USERS, PoisonMessage, Uuid, decode
-from services.outbox import outbox_path
+from services.outbox_file import outbox_path
 from services.spans import Place, Span
 from spark.contract import CANARIES, DATABASE, EVERYONE, FORGOTTEN_AT, KEYSPACE, NEWEST_ID
 from spark.contract import USERS as COLLECTION

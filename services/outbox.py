@@ -1,11 +1,8 @@
 """
 The outbox: what was fetched and is not yet acknowledged by the brokers, on disk, with the cursor that fetched it.
 
-    OutboxError
-    ├── OutboxFull      no room: the bound, or the disk; nothing of the page was kept, its cursor neither
-    └── OutboxDamaged   the file is no outbox; `open_outbox` puts it aside and starts a new one
-
-One SQLite file. A page, its cursor and its counts are one transaction; so are acknowledged rows and their counts.
+A page, its cursor and its counts are one transaction; so are acknowledged rows and their counts. What the file is, and
+what can go wrong with it, is in services/outbox_file.py.
 """
 
 import sqlite3
@@ -13,7 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,66 +19,11 @@ import msgspec
 
 from observability.logs import Log
 from services.contract import DEAD_LETTERS, USERS, UserEvent, encode
+from services.outbox_file import Counts, OutboxDamaged, OutboxFull, opened, put_aside, read_counts, short, transaction
 from services.records import Rejected
 from services.source import Cursor
 
 log = Log(__name__)
-
-FORMAT = 3
-SCHEMA = """
-CREATE TABLE identity(id TEXT NOT NULL);
-CREATE TABLE outbox(
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, key BLOB, value BLOB NOT NULL,
-    reason TEXT, fetch BLOB, trace TEXT NOT NULL DEFAULT '', journey INTEGER NOT NULL DEFAULT 0,
-    canary INTEGER NOT NULL DEFAULT 0, kept_at REAL
-);
-CREATE INDEX outbox_by_kind ON outbox(topic, canary);
-CREATE TABLE seen(seq INTEGER PRIMARY KEY AUTOINCREMENT, user_id BLOB NOT NULL UNIQUE);
-CREATE TABLE cursors(
-    seed TEXT, page_size INTEGER, nationalities TEXT, page INTEGER NOT NULL, PRIMARY KEY(seed, page_size, nationalities)
-);
-CREATE TABLE settings(key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE calls(at REAL NOT NULL, users INTEGER NOT NULL);
-CREATE TABLE positions(topic TEXT, partition INTEGER, offset INTEGER NOT NULL, PRIMARY KEY(topic, partition));
-CREATE TABLE counts(name TEXT PRIMARY KEY, n INTEGER NOT NULL);
-INSERT INTO counts
-    VALUES ('fetched', 0), ('duplicates', 0), ('rejected', 0), ('acknowledged', 0), ('acknowledged_dead', 0);
-INSERT INTO counts VALUES ('canaries', 0), ('acknowledged_canaries', 0), ('before', 0), ('before_dead', 0);
-CREATE TABLE forgotten(seq INTEGER PRIMARY KEY, topic TEXT NOT NULL);
-"""
-FROM_1 = """
-ALTER TABLE outbox ADD COLUMN trace TEXT NOT NULL DEFAULT '';
-ALTER TABLE outbox ADD COLUMN journey INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE outbox ADD COLUMN canary INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE outbox ADD COLUMN kept_at REAL;
-CREATE INDEX outbox_by_kind ON outbox(topic, canary);
-INSERT INTO counts VALUES ('canaries', 0), ('acknowledged_canaries', 0), ('before', 0), ('before_dead', 0);
-"""
-FROM_2 = """
-CREATE TABLE forgotten(seq INTEGER PRIMARY KEY, topic TEXT NOT NULL);
-"""
-STEPS = {1: FROM_1 + FROM_2, 2: FROM_2}  # to this format, by the one that a file has
-COUNT = """
-SELECT name, n FROM counts
-UNION ALL SELECT 'waiting', count(*) FROM outbox
-UNION ALL SELECT 'waiting_dead', count(*) FROM outbox WHERE topic=?1
-UNION ALL SELECT 'waiting_canaries', count(*) FROM outbox WHERE topic=?2 AND canary=1
-UNION ALL SELECT 'forgotten', count(*) FROM forgotten
-UNION ALL SELECT 'forgotten_dead', count(*) FROM forgotten WHERE topic=?1
-"""  # one statement, so one moment; all by the index, whose size alone tells how many rows there are
-REFUSED = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_BUSY", "SQLITE_READONLY")  # by disk or system
-
-
-class OutboxError(Exception):
-    """The base of what the outbox can say instead of yes."""
-
-
-class OutboxFull(OutboxError):
-    """No room: nothing of the page was kept, nor its cursor moved."""
-
-
-class OutboxDamaged(OutboxError):
-    """The file is not an outbox that this version can read."""
 
 
 @dataclass(frozen=True)
@@ -112,32 +54,6 @@ class Acknowledged:
     offset: int
 
 
-@dataclass(frozen=True)
-class Counts:
-    """
-    Since the outbox was made: fetched = duplicates + rejected + the users that wait, are acknowledged or forgotten.
-
-    Canaries are no users: canaries = acknowledged_canaries + waiting_canaries. `before` and `before_dead` are the
-    messages of earlier outboxes (canaries too) that the topics held when this one began. `forgotten` rows of users, and
-    `forgotten_dead` of letters, were removed before the brokers had acknowledged them.
-    """
-
-    fetched: int
-    duplicates: int
-    rejected: int
-    acknowledged: int
-    acknowledged_dead: int
-    waiting: int
-    waiting_dead: int
-    canaries: int = 0
-    acknowledged_canaries: int = 0
-    waiting_canaries: int = 0
-    before: int = 0
-    before_dead: int = 0
-    forgotten: int = 0
-    forgotten_dead: int = 0
-
-
 class Outbox:
     """An open outbox; its calls may come from several threads."""
 
@@ -152,54 +68,7 @@ class Outbox:
         self.path, self.max_bytes, self.seen_users = path, max_bytes, seen_users
         self._lock = threading.RLock()
         self._opened_at = time.time()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
-        try:
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            with self._transaction():
-                if not self._db.execute("PRAGMA user_version").fetchone()[0] and self._is_blank():
-                    self._make()
-            self._check()
-            self._migrate()
-            self.id: str = self._db.execute("SELECT id FROM identity").fetchone()[0]
-            self._bytes: int = self._db.execute("SELECT coalesce(sum(length(value)), 0) FROM outbox").fetchone()[0]
-        except sqlite3.DatabaseError as error:
-            self._db.close()
-            if getattr(error, "sqlite_errorname", "").startswith(REFUSED):
-                raise OutboxFull(f"{path}: {error}") from error
-            raise OutboxDamaged(f"{path}: {error}") from error
-        except OutboxError:
-            self._db.close()
-            raise
-
-    def _is_blank(self) -> bool:
-        return not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-
-    def _make(self) -> None:
-        self._do(SCHEMA)
-        self._db.execute("INSERT INTO identity VALUES (?)", (str(uuid.uuid4()),))
-
-    def _migrate(self) -> None:
-        """Bring a file of an earlier format to this one, whole or not at all; its rows stay as they are."""
-        with self._transaction() as db:
-            found = db.execute("PRAGMA user_version").fetchone()[0]
-            if found in STEPS:
-                self._do(STEPS[found])
-
-    def _do(self, script: str) -> None:
-        for statement in filter(str.strip, script.split(";\n")):
-            self._db.execute(statement)
-        self._db.execute(f"PRAGMA user_version={FORMAT}")
-
-    def _check(self) -> None:
-        found = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if found not in (*STEPS, FORMAT):
-            raise OutboxDamaged(f"{self.path}: format {found}; this version reads 1 to {FORMAT}")
-        self._db.execute("SELECT seq, topic, key, value, reason, fetch FROM outbox LIMIT 0")
-        result = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if result != "ok":
-            raise OutboxDamaged(f"{self.path}: {result}")
+        self._db, self.id, self._bytes = opened(path)
 
     def close(self) -> None:
         self._db.close()
@@ -212,15 +81,10 @@ class Outbox:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
             try:
-                self._db.execute("BEGIN IMMEDIATE")
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException as error:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                if isinstance(error, sqlite3.OperationalError):
-                    raise OutboxFull(f"{self.path}: {error}") from error
-                raise
+                with transaction(self._db):
+                    yield self._db
+            except sqlite3.OperationalError as error:
+                raise OutboxFull(f"{self.path}: {error}") from error
 
     def seed(self, wanted: str) -> str:
         """The run's seed: the wanted one, or, if that is empty, one drawn when this outbox was made."""
@@ -248,7 +112,7 @@ class Outbox:
         """Whether there are users and every one was met before."""
         with self._lock:
             return bool(users) and all(
-                self._db.execute("SELECT 1 FROM seen WHERE user_id=?", (_short(user.user_id),)).fetchone()
+                self._db.execute("SELECT 1 FROM seen WHERE user_id=?", (short(user.user_id),)).fetchone()
                 for user in users
             )
 
@@ -273,7 +137,7 @@ class Outbox:
         with self._room(size), self._transaction() as db:
             kept, now, n = 0, time.time(), len(users) + len(rejected)
             for user, value in zip(users, values, strict=True):
-                if db.execute("INSERT OR IGNORE INTO seen(user_id) VALUES (?)", (_short(user.user_id),)).rowcount:
+                if db.execute("INSERT OR IGNORE INTO seen(user_id) VALUES (?)", (short(user.user_id),)).rowcount:
                     db.execute(
                         "INSERT INTO outbox(topic, key, value, trace, journey, kept_at) VALUES (?,?,?,?,?,?)",
                         (USERS, user.user_id.encode(), value, trace, user.user_id in journeys, now),
@@ -396,7 +260,7 @@ class Outbox:
         with self._transaction() as db:
             if seed:
                 db.execute("INSERT OR REPLACE INTO settings VALUES ('drawn_seed', ?)", (seed,))
-            db.executemany("INSERT OR IGNORE INTO seen(user_id) VALUES (?)", [(_short(i),) for i in user_ids])
+            db.executemany("INSERT OR IGNORE INTO seen(user_id) VALUES (?)", [(short(i),) for i in user_ids])
             for cursor in cursors:
                 self._advance(db, cursor, cursor.page)
             found = {"before": before, "before_dead": before_dead}
@@ -434,49 +298,10 @@ class Outbox:
         db.executemany("UPDATE counts SET n=n+? WHERE name=?", [(n, name) for name, n in more.items()])
 
 
-def outbox_path(state: Path) -> Path:
-    """Where ingestion keeps its outbox."""
-    return state / "data" / "ingest" / "outbox.sqlite"
-
-
 def letter(one: Rejected) -> tuple[str, bytes | None, bytes, str, bytes]:
     """A rejected record as a row: topic, key, value, reason, fetch."""
     key = one.user_id.encode() if one.user_id else None
     return DEAD_LETTERS, key, one.original, one.reason, msgspec.json.encode(one.fetch)
-
-
-def read_counts(db: sqlite3.Connection) -> Counts:
-    """All counts of one moment, from any connection to the file."""
-    found = dict(db.execute(COUNT, (DEAD_LETTERS, USERS)).fetchall())
-    found["waiting"] -= found["waiting_dead"] + found["waiting_canaries"]
-    found["forgotten"] -= found["forgotten_dead"]
-    return Counts(**found)
-
-
-def forget(path: Path, user_id: str, patience_s: float = 30) -> int:
-    """
-    Remove the rows of one user, letters that hold the id too, from the file and its free pages; return how many.
-
-    Another process may be at work on it. The id stays among those met, so that the door keeps the user out. A row that
-    was being sent is counted as acknowledged when the brokers have it.
-
-    Raises:
-        sqlite3.Error: there is no outbox, it is of an earlier format, or it was in use for too long; call again.
-    """
-    with closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=patience_s, isolation_level=None)) as db:
-        db.execute("BEGIN IMMEDIATE")
-        rows = db.execute(
-            "DELETE FROM outbox WHERE canary=0 AND (key=? OR (topic=? AND instr(value, ?))) RETURNING seq, topic",
-            (user_id.encode(), DEAD_LETTERS, user_id.encode()),
-        ).fetchall()
-        db.executemany("INSERT INTO forgotten VALUES (?,?)", rows)
-        db.execute("INSERT OR IGNORE INTO seen(user_id) VALUES (?)", (_short(user_id),))
-        db.execute("COMMIT")
-        db.execute("VACUUM")  # rows that left the file long ago lie in its free pages
-        (busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if busy:
-            raise sqlite3.OperationalError("the outbox's log is in use and still holds what was removed")
-    return len(rows)
 
 
 def open_outbox(path: Path, max_bytes: int, seen_users: int) -> Outbox:
@@ -484,14 +309,6 @@ def open_outbox(path: Path, max_bytes: int, seen_users: int) -> Outbox:
     try:
         return Outbox(path, max_bytes, seen_users)
     except OutboxDamaged as error:
-        aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
-        for ending in ("", "-wal", "-shm"):
-            part = path.with_name(path.name + ending)
-            if part.exists():
-                part.rename(aside.with_name(aside.name + ending))
-        log.warning("the outbox is damaged: put aside, a new one begun", reason=str(error), kept=str(aside))
+        kept = put_aside(path)
+        log.warning("the outbox is damaged: put aside, a new one begun", reason=str(error), kept=str(kept))
         return Outbox(path, max_bytes, seen_users)
-
-
-def _short(user_id: str) -> bytes:
-    return bytes.fromhex(user_id.replace("-", ""))

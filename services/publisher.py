@@ -34,7 +34,8 @@ from services.contract import (
     decode,
     row_of,
 )
-from services.outbox import Acknowledged, Outbox, OutboxFull, Row
+from services.outbox import Acknowledged, Outbox, Row
+from services.outbox_file import OutboxFull
 from services.source import Cursor, seed_of_run
 from services.topics import TopicUnreadable
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from cassandra.cluster import Cluster
 
-from services.outbox import outbox_path
+from services.outbox_file import outbox_path
 from spark.contract import DATABASE, KEYSPACE, USERS
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.outbox import outbox_path
+from services.outbox_file import outbox_path
 from spark.lanes import checkpoint
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from services.contract import DEAD_LETTERS, REASON, USERS
-from services.outbox import outbox_path
+from services.outbox_file import outbox_path
 from spark.contract import DATABASE
 from spark.contract import USERS as COLLECTION
 

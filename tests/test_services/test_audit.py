@@ -17,7 +17,7 @@ from services import audit, evidence, hops, topics
 from services.audit import Finding, NotFollowed, of_ingestion, of_store, of_topic, wait_for
 from services.contract import DEAD_LETTERS, ROW, USERS, encode
 from services.evidence import Fetched, OnTopic, User, expected_sums, read_topics
-from services.outbox import Counts
+from services.outbox_file import Counts
 
 AT = datetime(2026, 11, 24, 12, 0, 30, tzinfo=UTC)
 PLACE = TopicPartition(USERS, 0)

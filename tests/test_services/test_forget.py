@@ -12,8 +12,9 @@ from services.audit import differing, of_forgotten, of_ingestion, with_forgotten
 from services.contract import DEAD_LETTERS, Fetch, Source
 from services.evidence import Fetched, Stored, User, expected_sums
 from services.gaps import CHECKS, OfOutbox, Reading
-from services.outbox import Acknowledged, Counts, Outbox
-from services.outbox import forget as forget_rows
+from services.outbox import Acknowledged, Outbox
+from services.outbox_file import Counts
+from services.outbox_file import forget as forget_rows
 from services.records import Rejected
 from services.source import Cursor
 

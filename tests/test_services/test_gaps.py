@@ -8,7 +8,7 @@ import pytest
 
 from services import gaps
 from services.gaps import CHECKS, Difference, OfCassandra, OfKafka, OfMongo, OfOutbox, Reading, Window
-from services.outbox import Counts
+from services.outbox_file import Counts
 from spark.contract import Counted, Ledger
 
 EVERY_S = 5.0

@@ -19,7 +19,8 @@ import pytest
 
 from observability import names
 from services.contract import USERS, encode
-from services.outbox import Outbox, outbox_path
+from services.outbox import Outbox
+from services.outbox_file import outbox_path
 from services.simulator.people import ids
 from services.source import generation_of, seed_of_run
 
@@ -176,7 +177,8 @@ FULL_DISK = """
     import sys, time
     from pathlib import Path
     from services.contract import decode
-    from services.outbox import Outbox, OutboxFull
+    from services.outbox import Outbox
+    from services.outbox_file import OutboxFull
     from services.source import Cursor
     folder = Path(sys.argv[1])
     users = [decode(line) for line in sys.stdin.buffer.read().splitlines()]

@@ -19,7 +19,8 @@ from msgspec import structs
 
 from services import canary
 from services.contract import DEAD_LETTERS, USERS, Fetch, Source, UserEvent, encode
-from services.outbox import COUNT, Acknowledged, Counts, Outbox, OutboxDamaged, OutboxFull, open_outbox, read_counts
+from services.outbox import Acknowledged, Outbox, open_outbox
+from services.outbox_file import COUNT, Counts, OutboxDamaged, OutboxFull, read_counts
 from services.records import Rejected
 from services.source import Cursor
 
