@@ -1,8 +1,10 @@
-"""The way in: telemetry, the tab, and which page is shown. Streamlit runs this before each page."""
+"""The way in: telemetry, the language, the tab, and which page is shown. Streamlit runs this before each page."""
 
 import streamlit as st
+from streamlit.navigation.page import StreamlitPage
 
-from dashboard import process
+from dashboard import process, words
+from dashboard.words import say
 from observability import settings
 
 ICON = (  # drawn here: Streamlit fetches emoji and named icons for the tab from the internet
@@ -11,21 +13,30 @@ ICON = (  # drawn here: Streamlit fetches emoji and named icons for the tab from
 )
 
 
-def main() -> None:
-    """Show the page that the address names; the users' page without one."""
-    page = st.navigation(
-        [
-            st.Page("live.py", title="Users, live", default=True),
-            st.Page("operations.py", title="Operations", url_path="operations"),
-            st.Page("runbook.py", title="Runbook", url_path="runbook", visibility="hidden"),
+def pages() -> dict[str, list[StreamlitPage]]:
+    """The pages by group, as the menu shows them; the first is shown without a name in the address."""
+    return {
+        say("Users"): [
+            st.Page("live.py", title=say("Live"), default=True),
         ],
-        position="top",
-    )
+        say("System"): [
+            st.Page("operations.py", title=say("Operations"), url_path="operations"),
+            st.Page("runbook.py", title=say("Runbook"), url_path="runbook", visibility="hidden"),
+        ],
+    }
+
+
+def main() -> None:
+    """Show the page that the address names, in the language that it or the viewer says."""
+    words.remember()
+    page = st.navigation(pages())
     st.set_page_config(page_title=f"Vigie: {page.title.lower()}", page_icon=ICON, layout="wide")
+    with st.sidebar:
+        words.choice()
     try:
         process.start(settings.environ())
     except settings.WrongSetting as error:
-        st.error(f"A setting is wrong: {error}", icon=":material/settings:")
+        st.error(say("A setting is wrong: {why}", why=error), icon=":material/settings:")
         return
     page.run()
 
