@@ -18,6 +18,8 @@ def pages() -> dict[str, list[StreamlitPage]]:
     return {
         say("Users"): [
             st.Page("live.py", title=say("Live"), default=True),
+            st.Page("analyse.py", title=say("Analyse"), url_path="analyse"),
+            st.Page("explore.py", title=say("Explore"), url_path="explore"),
         ],
         say("System"): [
             st.Page("operations.py", title=say("Operations"), url_path="operations"),

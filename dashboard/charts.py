@@ -1,16 +1,20 @@
 """
-The charts, as constant specifications: their data is handed over beside them, so that new data moves the marks of the
-chart that is there instead of mounting a new one. Colours come from the theme (.streamlit/config.toml).
+The charts, as constant specifications in the viewer's language: their data is handed over beside them, so that new data
+moves the marks of the chart that is there instead of mounting a new one. Colours come from the theme
+(.streamlit/config.toml).
 """
 
 from typing import Any
 
 import altair as alt
 
+from dashboard.words import locale, say
+
 Spec = dict[str, Any]
 
 BAR_PX = 26  # one horizontal bar with its gap
 MARGIN_PX = 24  # what the frame takes of a chart's height
+LAND = "app/static/land.json"  # served by ourselves, for browsers without the internet
 GREY = "#808080"  # text that is read on light and on dark: the theme colours axes and marks, not words in the chart
 
 
@@ -24,9 +28,8 @@ def minutes() -> Spec:
             y=alt.Y("users:Q", title=None, axis=alt.Axis(format=",d", tickMinStep=1)),
             opacity=alt.condition("datum.state == 'running'", alt.value(0.45), alt.value(1.0)),
             tooltip=[
-                alt.Tooltip("minute:T", title="Minute", format="%H:%M"),
-                alt.Tooltip("users:Q", title="Users", format=",d"),
-                alt.Tooltip("state:N", title="State"),
+                alt.Tooltip("minute:T", title=say("Minute"), format="%H:%M"),
+                alt.Tooltip("users:Q", title=say("Users"), format=",d"),
             ],
         )
     )
@@ -39,11 +42,132 @@ def shares(bars: int) -> Spec:
         x=alt.X("users:Q", title=None, axis=None, scale=alt.Scale(nice=False)),
         tooltip=[
             alt.Tooltip("value:N", title=" "),
-            alt.Tooltip("users:Q", title="Users", format=",d"),
-            alt.Tooltip("share:Q", title="Share", format=".2%"),
+            alt.Tooltip("users:Q", title=say("Users"), format=",d"),
+            alt.Tooltip("share:Q", title=say("Share"), format=".2%"),
         ],
     )
     return _spec(base.mark_bar() + base.mark_text(align="left", dx=4, color=GREY).encode(text="label:N"))
+
+
+def world() -> Spec:
+    """A bubble a country on the outline of the land; its area is the users."""
+    land = alt.Chart(alt.UrlData(LAND, format=alt.JsonDataFormat(type="json")))
+    bubbles = (
+        alt.Chart()
+        .mark_circle(opacity=0.75, stroke=GREY, strokeWidth=1)
+        .encode(
+            longitude="longitude:Q",
+            latitude="latitude:Q",
+            size=alt.Size("users:Q", scale=alt.Scale(zero=True, range=[0, 900]), legend=None),
+            tooltip=[
+                alt.Tooltip("country:N", title=say("Country")),
+                alt.Tooltip("users:Q", title=say("Users"), format=",d"),
+                alt.Tooltip("share:Q", title=say("Share"), format=".2%"),
+            ],
+        )
+    )
+    outline = land.mark_geoshape(fill=GREY, fillOpacity=0.25, stroke=GREY, strokeOpacity=0.4, strokeWidth=0.5)
+    return _spec(alt.layer(outline, bubbles, data=alt.NamedData("rows"), height=380).project("equalEarth"))
+
+
+def pyramid(bands: int) -> Spec:
+    """Two bars an age band, women's to the left, men's to the right."""
+    return _spec(
+        alt.Chart(alt.NamedData("rows"), height=bands * BAR_PX + 2 * MARGIN_PX)
+        .mark_bar()
+        .encode(
+            y=alt.Y("age:N", sort=alt.EncodingSortField("place", op="min"), title=None),
+            x=alt.X("signed:Q", title=None, axis=alt.Axis(labelExpr="format(abs(datum.value), '~s')", tickCount=6)),
+            color=alt.Color("gender:N", title=None, legend=alt.Legend(orient="top")),
+            tooltip=[
+                alt.Tooltip("age:N", title=say("Age")),
+                alt.Tooltip("gender:N", title=say("Gender")),
+                alt.Tooltip("users:Q", title=say("Users"), format=",d"),
+            ],
+        )
+    )
+
+
+def grouped(rows: int, columns: int) -> Spec:
+    """Two dimensions, one of few values: a bar for each, side by side, in the table's order."""
+    return _spec(
+        alt.Chart(alt.NamedData("rows"), height=rows * (10 * columns + 10) + 2 * MARGIN_PX)
+        .mark_bar()
+        .encode(
+            y=alt.Y(
+                "value:N", sort=alt.EncodingSortField("place", op="min"), title=None, axis=alt.Axis(labelLimit=130)
+            ),
+            yOffset=alt.YOffset("column:N", sort=alt.EncodingSortField("column_place", op="min")),
+            x=alt.X("users:Q", title=None, axis=alt.Axis(format="~s", tickCount=5)),
+            color=alt.Color("column:N", title=None, sort=None, legend=alt.Legend(orient="top", columns=4)),
+            tooltip=_crossed(),
+        )
+    )
+
+
+def heat(rows: int) -> Spec:
+    """Two dimensions of many values: a field for each pair, the more users the stronger."""
+    return _spec(
+        alt.Chart(alt.NamedData("rows"), height=rows * BAR_PX + 3 * MARGIN_PX)
+        .mark_rect()
+        .encode(
+            y=alt.Y(
+                "value:N", sort=alt.EncodingSortField("place", op="min"), title=None, axis=alt.Axis(labelLimit=130)
+            ),
+            x=alt.X("column:N", sort=alt.EncodingSortField("column_place", op="min"), title=None),
+            color=alt.Color("users:Q", title=None, legend=alt.Legend(orient="top", format="~s")),
+            tooltip=_crossed(),
+        )
+    )
+
+
+def change(bars: int) -> Spec:
+    """A bar a value from the middle: to the left its share has become smaller, to the right larger; in points."""
+    return _spec(
+        alt.Chart(alt.NamedData("rows"), height=bars * BAR_PX + 2 * MARGIN_PX)
+        .mark_bar()
+        .encode(
+            y=alt.Y(
+                "value:N", sort=alt.EncodingSortField("place", op="min"), title=None, axis=alt.Axis(labelLimit=130)
+            ),
+            x=alt.X("points:Q", title=None, axis=alt.Axis(format="+.1f", tickCount=5)),
+            color=alt.Color("sign:N", title=None, legend=alt.Legend(orient="top")),
+            tooltip=[
+                alt.Tooltip("value:N", title=" "),
+                alt.Tooltip("points:Q", title=say("Change in points"), format="+.2f"),
+                alt.Tooltip("share:Q", title=say("Share"), format=".2%"),
+            ],
+        )
+    )
+
+
+def timeline(format: str) -> Spec:
+    """A line a value over time, told apart by colour and by dashes."""
+    legend = alt.Legend(orient="top", columns=3)
+    return _spec(
+        alt.Chart(alt.NamedData("rows"), height=280)
+        .mark_line(point=True)
+        .encode(
+            x=alt.X("at:T", title=None, axis=alt.Axis(format=format, labelOverlap=True)),
+            y=alt.Y("users:Q", title=None, axis=alt.Axis(format="~s", tickCount=5)),
+            color=alt.Color("value:N", title=None, sort=None, legend=legend),
+            strokeDash=alt.StrokeDash("value:N", title=None, sort=None, legend=legend),
+            tooltip=[
+                alt.Tooltip("at:T", title=say("Time"), format=f"{format}"),
+                alt.Tooltip("value:N", title=" "),
+                alt.Tooltip("users:Q", title=say("Users"), format=",d"),
+            ],
+        )
+    )
+
+
+def _crossed() -> list[alt.Tooltip]:
+    return [
+        alt.Tooltip("value:N", title=" "),
+        alt.Tooltip("column:N", title="  "),
+        alt.Tooltip("users:Q", title=say("Users"), format=",d"),
+        alt.Tooltip("share:Q", title=say("Share"), format=".2%"),
+    ]
 
 
 def delays() -> Spec:
@@ -68,7 +192,8 @@ def delays() -> Spec:
     )
 
 
-def _spec(chart: alt.Chart | alt.LayerChart) -> Spec:
+def _spec(chart: alt.Chart | alt.LayerChart | alt.FacetChart) -> Spec:
     spec: Spec = chart.to_dict()
     del spec["data"]
+    spec["config"] = {**spec.get("config", {}), **locale()}
     return spec

@@ -5,7 +5,7 @@ What the pages ask the stores: each query reads partitions by their key, and ret
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -15,13 +15,16 @@ from cassandra.query import PreparedStatement
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
+from dashboard.cross import Cell, Counts, Tally, parted
 from spark.contract import (
     AGE,
     ALL_TIME,
     COUNTRY,
+    CROSS,
     EVERYONE,
     GENDER,
     KEYSPACE,
+    NATIONALITY,
     NEWEST,
     NEWEST_USERS,
     STATS,
@@ -29,7 +32,7 @@ from spark.contract import (
 )
 
 NO_SUCH_COLLECTION = 26  # MongoDB's NamespaceNotFound
-MINUTES = 60  # as many as the chart shows, the running one last
+MINUTES = 60  # as many as the chart shows, the running one last; as many before them are what they are compared with
 
 Document = dict[str, Any]
 
@@ -48,23 +51,32 @@ class Count:
 
 @dataclass(frozen=True)
 class Totals:
-    """One period's users, their ages' sum in years, and the users by country, gender and first year of the age band."""
+    """
+    One period's users, their ages' sum in years, and the users by country, gender, first year of the age band and
+    nationality; `crossed` by all of these at once.
+    """
 
     users: int = 0
     age_sum: int = 0
     countries: tuple[Count, ...] = ()
     genders: tuple[Count, ...] = ()
     ages: tuple[Count, ...] = ()
+    nationalities: tuple[Count, ...] = ()
+    crossed: Counts = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Sums:
-    """What the stats lane wrote: totals, users by minute (UTC), and the newest `fetched_at` in them."""
+    """
+    What the stats lane wrote: totals, users by minute (UTC) of the last two hours, and the newest `fetched_at` in them;
+    `yesterday` are those of yesterday up to this time of the day.
+    """
 
     all_time: Totals
     today: Totals
     minutes: Mapping[datetime, int]
     newest: datetime | None
+    yesterday: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,7 +104,10 @@ class Statements:
 
     totals: PreparedStatement
     minutes: PreparedStatement
+    until: PreparedStatement
     lane: PreparedStatement
+    crossed: PreparedStatement
+    crossed_minutes: PreparedStatement
 
 
 @dataclass(frozen=True)
@@ -114,14 +129,26 @@ def prepare(session: Session) -> Statements:
         minutes=session.prepare(
             f"SELECT minute, users FROM {KEYSPACE}.stats_by_minute WHERE dimension = ? AND day = ? AND minute >= ?"
         ),
+        until=session.prepare(
+            f"SELECT SUM(users) AS users FROM {KEYSPACE}.stats_by_minute WHERE dimension = ? AND day = ? AND minute < ?"
+        ),
         lane=session.prepare(f"SELECT newest FROM {KEYSPACE}.lanes WHERE lane = ?"),
+        crossed=session.prepare(
+            f"SELECT value, users, age_sum FROM {KEYSPACE}.totals WHERE period = ? AND dimension = '{CROSS}'"
+        ),
+        crossed_minutes=session.prepare(
+            f"SELECT minute, value, users, age_sum FROM {KEYSPACE}.stats_by_minute "
+            f"WHERE dimension = '{CROSS}' AND day = ? AND minute >= ? AND minute < ?"
+        ),
     )
 
 
 def sums(session: Session, statements: Statements, now: datetime) -> Sums:
-    """Read the page's whole picture in one round trip: four or five partitions at once."""
-    first = first_minute(now)
+    """Read the page's whole picture in one round trip: five or six partitions at once."""
+    first = first_minute(now) - timedelta(minutes=MINUTES)
     days: list[date] = sorted({first.date(), now.date()})
+    day_ago = now.replace(second=0, microsecond=0) - timedelta(days=1)
+    yesterday = session.execute_async(statements.until, (EVERYONE, day_ago.date(), day_ago))
     totals = [session.execute_async(statements.totals, (period,)) for period in (ALL_TIME, now.date().isoformat())]
     minutes = [session.execute_async(statements.minutes, (EVERYONE, day, first)) for day in days]
     lane = session.execute_async(statements.lane, (STATS,)).result().one()
@@ -131,6 +158,7 @@ def sums(session: Session, statements: Statements, now: datetime) -> Sums:
         today=today,
         minutes={_utc(row.minute): row.users for answer in minutes for row in answer.result()},
         newest=_utc(lane.newest) if lane and lane.newest else None,
+        yesterday=yesterday.result().one().users or 0,
     )
 
 
@@ -141,20 +169,29 @@ def first_minute(now: datetime) -> datetime:
 
 def summarised(rows: Iterable[Any]) -> Totals:
     """Gather the rows of one period (dimension, value, users, age_sum); the largest count first, ages in order."""
-    counts: dict[str, list[Count]] = {COUNTRY: [], GENDER: [], AGE: []}
+    counts: dict[str, list[Count]] = {COUNTRY: [], GENDER: [], AGE: [], NATIONALITY: []}
+    crossed: dict[Cell, Tally] = {}
     users = age_sum = 0
     for row in rows:
         if row.dimension == EVERYONE:
             users, age_sum = row.users, row.age_sum
         elif row.dimension in counts:
             counts[row.dimension].append(Count(row.value, row.users))
+        elif row.dimension == CROSS:
+            crossed[parted(row.value)] = Tally(row.users, row.age_sum)
     return Totals(
         users,
         age_sum,
-        countries=tuple(sorted(counts[COUNTRY], key=lambda count: (-count.users, count.value))),
+        countries=largest_first(counts[COUNTRY]),
         genders=tuple(sorted(counts[GENDER], key=lambda count: count.value)),
         ages=tuple(sorted(counts[AGE], key=lambda count: int(count.value))),
+        nationalities=largest_first(counts[NATIONALITY]),
+        crossed=crossed,
     )
+
+
+def largest_first(counts: Iterable[Count]) -> tuple[Count, ...]:
+    return tuple(sorted(counts, key=lambda count: (-count.users, count.value)))
 
 
 def newest(database: Database[Document]) -> Newest:

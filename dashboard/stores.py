@@ -20,9 +20,11 @@ from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, N
 from cassandra.connection import ConnectionException
 from cassandra.policies import RoundRobinPolicy
 from pymongo import MongoClient
+from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from dashboard.queries import ContractBroken, Document, Newest, Statements, Sums, newest, prepare, stored, sums
+from dashboard.words import word
 from observability import access
 from observability.logs import Log
 from observability.settings import WrongSetting
@@ -34,7 +36,11 @@ REQUEST_S = 2.0  # what a driver waits for an answer
 # What a page waits for a store: at the first question, which connects; while it is up; and while it is down, as one
 # that is back answers sooner. A page that asks every 2 s thus tells of a store that hangs within 3 s.
 FIRST_S, PATIENCE_S, MOMENT_S = 2.0, 0.9, 0.3
+ASKED_S, AGAIN_S = 2.5, 1.0  # what a person who asks waits: at most, and while the store is known to be down
 COUNT_EVERY_S = 15.0  # counting costs the embedded document store a look through its file
+
+SILENT, NO_TABLES = word("it does not answer"), word("it has no tables yet: the stats lane makes them")
+UNREADABLE = word("it cannot be read")
 
 log = Log(__name__)
 
@@ -105,7 +111,7 @@ class Store(Generic[T]):
         try:
             found = asked.result(max(0.0, self._asked_at + self._patience_s - self._clock()))
         except TimeoutError:
-            return self._down("it does not answer")
+            return self._down(SILENT)
         except StoreDown as error:
             return self._down(str(error))
         self._answered, self._answered_at = asked, self._asked_at
@@ -122,6 +128,40 @@ class Store(Generic[T]):
         return Down(self.name, self.address, why, self._since)
 
 
+class Desk:
+    """
+    Puts questions that people ask to one store, one after the other: the answer, or soon that the store is down.
+
+    `patience_s` is for an answer; while the store is down it is AGAIN_S, as one that is back only has to connect.
+    """
+
+    def __init__(self, name: str, address: str, patience_s: float) -> None:
+        self.name, self.address, self._patience_s = name, address, patience_s
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"desk-{name}")
+        self._since: datetime | None = None
+
+    def ask(self, question: Callable[[], T], patience_s: float = 0.0) -> T | Down:
+        """Wait for the answer; never an exception."""
+        asked = self._thread.submit(question)
+        try:
+            found = asked.result(AGAIN_S if self._since else patience_s or self._patience_s)
+        except TimeoutError:
+            asked.cancel()
+            return self._down(SILENT)
+        except StoreDown as error:
+            return self._down(str(error))
+        if self._since:
+            log.info("store is back", store=self.name, down_since=self._since)
+        self._since = None
+        return found
+
+    def _down(self, why: str) -> Down:
+        if self._since is None:
+            log.warning("store is down", store=self.name, address=self.address, why=why)
+        self._since = self._since or datetime.now(UTC)
+        return Down(self.name, self.address, why, self._since)
+
+
 class Cassandra:
     """A session that is opened by the first question, and anew by the first one after a failure."""
 
@@ -130,21 +170,25 @@ class Cassandra:
         self._open: tuple[Cluster, Session, Statements] | None = None
 
     def sums(self) -> Sums:
+        """Read the stats lane's picture as of now; raises as `read`."""
+        return self.read(lambda session, statements: sums(session, statements, datetime.now(UTC)))
+
+    def read(self, question: Callable[[Session, Statements], T]) -> T:
         """
-        Read the stats lane's picture as of now.
+        Put a question to a session that is open.
 
         Raises:
             StoreDown: no node can be reached, none answers, or the tables are not there yet.
         """
         try:
             _, session, statements = self._open = self._open or self._connected()
-            return sums(session, statements, datetime.now(UTC))
+            return question(session, statements)
         except InvalidRequest as error:
             self.close()
-            raise StoreDown("it has no tables yet: the stats lane makes them") from error
+            raise StoreDown(NO_TABLES) from error
         except (DriverException, NoHostAvailable, ConnectionException, OSError) as error:
             self.close()
-            raise StoreDown(f"it cannot be read ({type(error).__name__})") from error
+            raise StoreDown(f"{UNREADABLE} ({type(error).__name__})") from error
 
     def _connected(self) -> tuple[Cluster, Session, Statements]:
         reading = ExecutionProfile(
@@ -177,12 +221,12 @@ class Cassandra:
 class Mongo:
     """A client, which connects and reconnects by itself."""
 
-    def __init__(self, store: access.Mongo) -> None:
+    def __init__(self, store: access.Mongo, longest_s: float = 3.0) -> None:
         client: MongoClient[Document] = MongoClient(
             **store.mongo(),
             serverSelectionTimeoutMS=int(REQUEST_S * 1000),
             connectTimeoutMS=int(REQUEST_S * 1000),
-            socketTimeoutMS=3000,
+            socketTimeoutMS=int(longest_s * 1000),
             retryReads=False,  # the page asks again anyway
             tz_aware=True,
             connect=False,
@@ -190,30 +234,26 @@ class Mongo:
         self._database = client[DATABASE]
 
     def newest(self) -> Newest:
+        """Read the newest users; raises as `read`."""
+        return self.read(newest)
+
+    def stored(self) -> int:
+        """Count the stored users; raises as `read`."""
+        return self.read(stored)
+
+    def read(self, question: Callable[[Database[Document]], T]) -> T:
         """
-        Read the newest users.
+        Put a question to the database.
 
         Raises:
             StoreDown: it cannot be reached, does not answer, or a document is not what the contract promises.
         """
         try:
-            return newest(self._database)
+            return question(self._database)
         except ContractBroken as error:
             raise StoreDown(f"a document breaks the contract: {error}") from error
         except PyMongoError as error:
-            raise StoreDown(f"it cannot be read ({type(error).__name__})") from error
-
-    def stored(self) -> int:
-        """
-        Count the stored users.
-
-        Raises:
-            StoreDown: it cannot be reached or does not answer.
-        """
-        try:
-            return stored(self._database)
-        except PyMongoError as error:
-            raise StoreDown(f"it cannot be read ({type(error).__name__})") from error
+            raise StoreDown(f"{UNREADABLE} ({type(error).__name__})") from error
 
 
 @dataclass(frozen=True)
@@ -251,10 +291,15 @@ def stores(settings: Settings) -> Stores:
     except PyMongoError as error:
         raise WrongSetting(f"VIGIE_MONGO_URI: {error}") from error
     cassandra = Cassandra(settings)
-    cassandra_address = f"{settings.cassandra_hosts}:{settings.cassandra_port}"
-    mongo_address = urlsplit(settings.mongo_uri).netloc.rpartition("@")[2]  # what comes before is a password
+    cassandra_address, mongo_address = addresses(settings)
     return Stores(
         Store("Cassandra", cassandra_address, cassandra.sums),
         Store("MongoDB", mongo_address, mongo.newest),
         Store("MongoDB's count", mongo_address, mongo.stored, keep_s=COUNT_EVERY_S),
     )
+
+
+def addresses(settings: Settings) -> tuple[str, str]:
+    """Where Cassandra and MongoDB are, without what must not be shown."""
+    mongo = urlsplit(settings.mongo_uri).netloc.rpartition("@")[2]  # what comes before is a password
+    return f"{settings.cassandra_hosts}:{settings.cassandra_port}", mongo

@@ -129,7 +129,7 @@ def day(when: date) -> str:
 
 def written(english: str) -> str:
     """A number's digits with the language's own marks."""
-    return english.translate(str.maketrans({",": NARROW, ".": ","})) if language() == FRENCH else english
+    return english.translate(str.maketrans(",.", f"{NARROW},")) if language() == FRENCH else english
 
 
 def locale() -> dict[str, Any]:

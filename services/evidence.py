@@ -20,7 +20,10 @@ from spark.contract import (
     AGE,
     AGE_BAND,
     ALL_TIME,
+    BETWEEN,
     COUNTRY,
+    CROSS,
+    CROSSED,
     DATABASE,
     DIMENSIONS,
     EVERYONE,
@@ -207,13 +210,14 @@ def minute_of(at: datetime) -> datetime:
 
 def of_user(user: User) -> dict[str, str]:
     """The value of a user in every dimension."""
-    return {
+    values = {
         EVERYONE: EVERYONE,
         COUNTRY: user.country,
         GENDER: user.gender,
         AGE: str(user.age // AGE_BAND * AGE_BAND),
         NATIONALITY: user.nationality,
     }
+    return values | {CROSS: BETWEEN.join(values[name] for name in CROSSED)}
 
 
 def expected_sums(users: Iterable[User], before: datetime) -> Minutes:

@@ -17,6 +17,8 @@ Cassandra, keyspace `vigie`: every row is the full value of its key, never an in
     stats_by_minute   (dimension, day) -> minute, value: users, age_sum; minutes of the broker's append time
     totals            (period) -> dimension, value: users, age_sum; period is `all` or a day, `2026-11-24`: one read is
                       a page's whole picture
+                      The dimension CROSS counts users alike in all the others (`Spain|female|30|ES`): any two of them
+                      against each other, under any filter, are sums of its rows
     lanes             (lane) -> summed_at, newest: when the stats lane last wrote, and the newest `fetched_at` in it
     canaries          (id = "newest") -> user_id, fetched_at, summed_at
     ledger            (lane) -> body: a Ledger as JSON, as of the last batch that is summed
@@ -35,7 +37,10 @@ NEWEST_ID = "newest"
 NEWEST = 20
 
 EVERYONE, COUNTRY, GENDER, AGE, NATIONALITY = "all", "country", "gender", "age", "nationality"
-DIMENSIONS = (EVERYONE, COUNTRY, GENDER, AGE, NATIONALITY)
+BETWEEN = "|"  # the values of a CROSS; only a country's name may hold one, so they are parted from the right
+CROSSED = (COUNTRY, GENDER, AGE, NATIONALITY)
+CROSS = BETWEEN.join(CROSSED)
+DIMENSIONS = (EVERYONE, *CROSSED, CROSS)
 ALL_TIME = "all"
 AGE_BAND = 10  # years; the value of dimension `age` is the band's first year, "30" for 30-39
 

@@ -32,7 +32,10 @@ from spark.contract import (
     BEFORE_STATS_COMMIT,
     BEFORE_STATS_LEDGER,
     BEFORE_TOTALS,
+    BETWEEN,
     COUNTRY,
+    CROSS,
+    CROSSED,
     DIMENSIONS,
     EVERYONE,
     GENDER,
@@ -138,6 +141,7 @@ def summed(users: DataFrame) -> DataFrame:
         AGE: band,
         NATIONALITY: F.col("nationality"),
     }
+    values[CROSS] = F.concat_ws(BETWEEN, *(values[name] for name in CROSSED))
     facets = [F.struct(F.lit(name).alias("dimension"), values[name].alias("value")) for name in DIMENSIONS]
     return (
         users.select("at", "fetched_at", "age", F.explode(F.array(*facets)).alias("facet"))

@@ -117,9 +117,10 @@ def make_collections(wanted: Settings) -> None:
                 database.create_collection(name)
             except CollectionInvalid:
                 continue
-        database[USERS].create_index("fetched_at")
         database[USERS].create_index("appended_at")
-        database[USERS].create_index([("location.country", 1), ("fetched_at", -1)])
+        newest_first = [("fetched_at", -1), ("_id", -1)]  # the order in which the pages show users
+        database[USERS].create_index(newest_first)
+        database[USERS].create_index([("location.country", 1), *newest_first])
         found = database["schema_version"].find_one({"_id": "users"})
         if found and found["version"] != SCHEMA_VERSION:
             raise SchemaMismatch(

@@ -6,13 +6,15 @@ to what is stored: a batch that comes again changes nothing. A day's minutes are
 is first met, so that a restart goes on from what is stored and not from what was remembered.
 """
 
+from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import NamedTuple
 
-DAYS_HELD = 3  # minutes of that many days are held in memory: about 80,000 values a day
+DAYS_HELD = 3  # minutes of that many days are held in memory: 23 KB a day for each value, some 350 of them
+MINUTES = 24 * 60
 
 
 class Sums(NamedTuple):
@@ -42,6 +44,23 @@ class Minute:
     sums: Sums
 
 
+class OfDay:
+    """One value's sums of each minute of a day, in 23 KB however many there are."""
+
+    def __init__(self) -> None:
+        self._users, self._ages = (array("q", bytes(8 * MINUTES)) for _ in range(2))
+
+    def put(self, one: Minute) -> Sums:
+        """Set a minute; return what it was."""
+        n = one.minute.hour * 60 + one.minute.minute
+        before = Sums(self._users[n], self._ages[n])
+        self._users[n], self._ages[n] = one.sums
+        return before
+
+    def total(self) -> Sums:
+        return Sums(sum(self._users), sum(self._ages))
+
+
 class Totals:
     """The totals by day and of all time, kept in step with the minutes."""
 
@@ -49,7 +68,7 @@ class Totals:
         """`days`: the stored totals of every day; `minutes_of` reads the stored minutes of one day."""
         self._days = {day: dict(sums) for day, sums in days.items()}
         self._minutes_of = minutes_of
-        self._held: OrderedDict[date, dict[Key, dict[datetime, Sums]]] = OrderedDict()
+        self._held: OrderedDict[date, dict[Key, OfDay]] = OrderedDict()
         self._all: dict[Key, Sums] = {}
         self._touched: set[tuple[date, Key]] = set()
         for sums in self._days.values():
@@ -62,8 +81,7 @@ class Totals:
             day, key = one.minute.date(), (one.dimension, one.value)
             if day not in self._held:
                 self._hold(day)
-            before = self._held[day].setdefault(key, {}).get(one.minute, NOBODY)
-            self._held[day][key][one.minute] = one.sums
+            before = self._held[day].setdefault(key, OfDay()).put(one)
             self._change(day, key, one.sums.less(before))
         days = {(day, key): self._days[day][key] for day, key in self._touched}
         all_time = {key: self._all[key] for _, key in self._touched}
@@ -72,15 +90,14 @@ class Totals:
 
     def _hold(self, day: date) -> None:
         """Read a day's minutes back and set its totals by them."""
-        held: dict[Key, dict[datetime, Sums]] = {}
+        held: dict[Key, OfDay] = {}
         for one in self._minutes_of(day):
-            held.setdefault((one.dimension, one.value), {})[one.minute] = one.sums
+            held.setdefault((one.dimension, one.value), OfDay()).put(one)
         self._held[day] = held
         while len(self._held) > DAYS_HELD:
             self._held.popitem(last=False)
         for key, minutes in held.items():
-            total = Sums(sum(s.users for s in minutes.values()), sum(s.age_sum for s in minutes.values()))
-            self._change(day, key, total.less(self._days.get(day, {}).get(key, NOBODY)))
+            self._change(day, key, minutes.total().less(self._days.get(day, {}).get(key, NOBODY)))
 
     def _change(self, day: date, key: Key, more: Sums) -> None:
         sums = self._days.setdefault(day, {})

@@ -52,7 +52,7 @@ def test_with_both_stores_gone_the_page_says_so_twice_within_six_seconds(monkeyp
     assert monotonic() - started < 6
     assert not shown.exception
     assert [error.value.split(" at ")[0] for error in shown.error] == ["**Cassandra**", "**MongoDB**"]
-    assert figures(shown) == ["—"] * 4
+    assert figures(shown) == ["—"] * 6
 
 
 def test_with_users_the_page_shows_them_masked_and_counted(monkeypatch):
@@ -60,7 +60,8 @@ def test_with_users_the_page_shows_them_masked_and_counted(monkeypatch):
     assert not shown.exception
     assert not shown.error
     assert not shown.warning
-    assert figures(shown)[:3] == ["12,345", "12,340", "40.50 years"]
+    assert figures(shown)[0] == "12,345"
+    assert figures(shown)[-2:] == ["40.50 years", "12,340"]
     assert list(shown.dataframe[0].value["Name"]) == ["Ana L."]
 
 
@@ -68,7 +69,7 @@ def test_with_cassandra_down_the_newest_users_are_still_shown(monkeypatch):
     shown = page(monkeypatch, replace(full(datetime.now(UTC)), sums=DOWN["Cassandra"]))
     assert not shown.exception
     assert [error.value.split(" at ")[0] for error in shown.error] == ["**Cassandra**"]
-    assert figures(shown) == ["—", "12,340", "—", "—"]
+    assert figures(shown) == [*["—"] * 5, "12,340"]
     assert len(shown.dataframe) == 1
 
 
@@ -76,7 +77,7 @@ def test_with_mongodb_down_the_sums_are_still_shown(monkeypatch):
     shown = page(monkeypatch, replace(full(datetime.now(UTC)), newest=DOWN["MongoDB"], stored=DOWN["MongoDB"]))
     assert not shown.exception
     assert [error.value.split(" at ")[0] for error in shown.error] == ["**MongoDB**"]
-    assert figures(shown)[:2] == ["12,345", "—"]
+    assert (figures(shown)[0], figures(shown)[-1]) == ("12,345", "—")
 
 
 def test_with_no_users_the_page_asks_whether_ingest_runs(monkeypatch):
@@ -93,9 +94,53 @@ def test_with_old_users_the_page_says_since_when(monkeypatch):
 
 def test_the_period_is_chosen_without_leaving_the_page(monkeypatch):
     shown = page(monkeypatch, full(datetime.now(UTC)))
-    shown.segmented_control(key="period").set_value("Today (UTC)").run()
+    shown.segmented_control(key="period").set_value("today").run()
     assert not shown.exception
     assert "No users yet today." in [caption.value for caption in shown.caption]
+
+
+def test_a_trend_is_told_against_the_minute_the_hour_and_the_day_before(monkeypatch):
+    now = datetime.now(UTC)
+    minute = now.replace(second=0, microsecond=0)
+    minutes = {minute - timedelta(minutes=back): users for back, users in ((1, 30), (2, 20), (70, 25))}
+    sums = replace(full(now).sums, minutes=minutes, today=Totals(users=90), yesterday=100)
+    shown = page(monkeypatch, replace(full(now), sums=sums))
+    assert [metric.delta for metric in shown.metric][1:4] in (
+        ["+50.0% than the minute before", "+100.0% than the hour before", "-10.0% than yesterday by now"],
+        [
+            "-33.3% than the minute before",
+            "+100.0% than the hour before",
+            "-10.0% than yesterday by now",
+        ],  # a minute on
+    )
+
+
+def test_while_paused_what_was_there_stays_and_says_since_when(monkeypatch):
+    shown = page(monkeypatch, full(datetime.now(UTC)))
+    shown.toggle(key="paused").set_value(True).run()
+    st.cache_data.clear()
+    monkeypatch.setattr(Stores, "read", lambda self: replace(full(datetime.now(UTC)), stored=99_999))
+    shown.run()
+    assert "Paused at " in " ".join(badges(shown))
+    assert figures(shown)[-1] == "12,340"
+    shown.toggle(key="paused").set_value(False).run()
+    assert "Paused at " not in " ".join(badges(shown))
+    assert figures(shown)[-1] == "99,999"
+
+
+def badges(shown: AppTest) -> list[str]:
+    return [markdown.value for markdown in shown.markdown if "-badge[" in markdown.value]
+
+
+def test_the_page_is_french_where_that_is_chosen(monkeypatch):
+    monkeypatch.setattr(Stores, "read", lambda self: full(datetime.now(UTC)))
+    shown = AppTest.from_file(PAGE, default_timeout=10)
+    shown.query_params["lang"] = "fr"
+    shown.run()
+    assert not shown.exception
+    assert shown.title[0].value == "Utilisateurs, en direct"
+    assert figures(shown)[0] == "12\u202f345"
+    assert list(shown.dataframe[0].value["Pays"]) == ["Espagne"]
 
 
 def test_a_wrong_setting_is_named_on_the_page(monkeypatch):

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dashboard.cross import Tally
 from dashboard.queries import ContractBroken, Count, Totals, first_minute, masked, newcomers, summarised
 from spark.contract import NEWEST
 
@@ -74,6 +75,9 @@ def test_totals_are_gathered_by_dimension_largest_country_first_and_ages_in_orde
         Row("gender", "male", 2, 60),
         Row("gender", "female", 3, 181),
         Row("nationality", "FR", 2, 60),
+        Row("nationality", "ES", 3, 181),
+        Row("country|gender|age|nationality", "Spain|female|30|ES", 3, 181),
+        Row("country|gender|age|nationality", "France|male|30|FR", 2, 60),
     ]
     assert summarised(rows) == Totals(
         users=5,
@@ -81,6 +85,8 @@ def test_totals_are_gathered_by_dimension_largest_country_first_and_ages_in_orde
         countries=(Count("Spain", 3), Count("France", 2)),
         genders=(Count("female", 3), Count("male", 2)),
         ages=(Count("30", 4), Count("100", 1)),
+        nationalities=(Count("ES", 3), Count("FR", 2)),
+        crossed={("Spain", "female", "30", "ES"): Tally(3, 181), ("France", "male", "30", "FR"): Tally(2, 60)},
     )
 
 

@@ -4,6 +4,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from dashboard import charts, views
+from dashboard.cross import Tally
 from dashboard.queries import Count, Newest, NewUser, Sums, Totals
 from dashboard.stores import Down
 
@@ -93,8 +94,8 @@ def test_shares_are_of_the_total_and_labelled():
 
 def test_the_countries_that_do_not_fit_are_one_line():
     many = tuple(Count(f"c{n}", 100) for n in range(views.COUNTRIES + 3))
-    assert views.other_countries(Totals(users=2400, countries=many)) == "and 3 others: 300 · 12.5%"
-    assert views.other_countries(Totals(users=2100, countries=many[: views.COUNTRIES])) is None
+    assert views.others(many, 2400) == "and 3 others: 300 · 12.5%"
+    assert views.others(many[: views.COUNTRIES], 2100) is None
 
 
 def test_a_band_without_users_between_two_others_is_shown():
@@ -118,6 +119,59 @@ def test_the_newest_users_have_no_column_but_these():
 
 
 def test_a_charts_specification_holds_no_data_so_that_new_data_mounts_no_new_chart():
-    for spec in (charts.minutes(), charts.shares(3)):
+    specs = (
+        charts.minutes(),
+        charts.shares(3),
+        charts.world(),
+        charts.pyramid(3),
+        charts.grouped(3, 2),
+        charts.heat(3),
+        charts.change(3),
+        charts.timeline("%H:%M"),
+    )
+    for spec in specs:
         assert "data" not in spec
         assert "datasets" not in spec
+
+
+def test_a_trend_is_the_share_more_or_fewer_and_nothing_where_nobody_was_before():
+    assert [views.trend(*users, "than before") for users in ((12, 10), (5, 10), (10, 10), (7, 0))] == [
+        "+20.0% than before",
+        "-50.0% than before",
+        "+0.0% than before",
+        None,
+    ]
+
+
+def test_the_hour_is_compared_with_the_hour_before_it():
+    minute = NOW.replace(second=0, microsecond=0)
+    reading = sums(NOW, {minute - timedelta(minutes=back): 1 for back in range(120)})
+    assert [views.full_minutes(reading, NOW, 59, before) for before in (0, 59)] == [59, 59]
+
+
+CROSSED = {
+    ("Spain", "female", "20", "ES"): Tally(3, 70),
+    ("Spain", "male", "40", "ES"): Tally(1, 41),
+    ("Atlantis", "female", "20", "AT"): Tally(1, 25),
+}
+TOTALS = Totals(users=6, countries=(Count("Spain", 4), Count("Atlantis", 2)), crossed=CROSSED)
+
+
+def test_the_pyramid_has_women_to_the_left_and_every_band_between_the_oldest_first():
+    rows = views.pyramid_table(TOTALS).to_pylist()
+    assert [(row["age"], row["gender"], row["signed"]) for row in rows] == [
+        ("40-49", "Female", 0),
+        ("40-49", "Male", 1),
+        ("30-39", "Female", 0),
+        ("30-39", "Male", 0),
+        ("20-29", "Female", -4),
+        ("20-29", "Male", 0),
+    ]
+    assert views.pyramid_table(Totals()).num_rows == 0
+
+
+def test_who_is_not_on_the_map_or_was_not_crossed_is_counted_in_words():
+    assert views.map_table(TOTALS).column("country").to_pylist() == ["Spain"]
+    assert views.off_the_map(TOTALS) == "2 users are of countries that the map does not have."
+    assert views.uncrossed(TOTALS) == "1 users were summed before ages were counted by gender: `make rebuild`."
+    assert views.uncrossed(Totals(users=5, crossed=CROSSED)) is None

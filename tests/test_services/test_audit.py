@@ -126,6 +126,7 @@ def test_sums_of_those_who_are_alike_are_the_sums_of_each():
     assert found[first, ("country", "France")] == (2, 80)
     assert found[first, ("age", "40")] == (3, 121)
     assert found[second, ("gender", "female")] == (1, 41)
+    assert found[first, ("country|gender|age|nationality", "France|male|40|FR")] == (2, 80)
     assert {minute for minute, _ in found} == {first, second}
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -13,10 +13,11 @@ from pyspark.sql import Row, SparkSession
 
 from observability.tracing import JOURNEY, TRACEPARENT, TRACESTATE
 from services.contract import ROW, Source, UserEvent, encode
+from services.evidence import User, expected_sums
 from services.records import parse
 from services.simulator import people
 from spark import raw, seen, session, stats
-from spark.contract import Counted
+from spark.contract import DIMENSIONS, Counted
 from spark.seen import Journey
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(180)]
@@ -125,6 +126,18 @@ def test_what_the_stats_lane_saw_reaches_the_driver_batch_by_batch(spark, tmp_pa
     assert set(one.journeys) == {Journey(PARENT.decode(), 0, 10), *(Journey(PARENT.decode(), 1, n) for n in (21, 22))}
     assert two.counted == Counted(read=2, poison=1, canaries=1, ours=1)
     assert two.canary == seen.Canary(event(2).user_id, NOW, NOW, PARENT.decode().split("-")[1])
+
+
+def test_sums_are_those_that_the_audit_expects_also_of_all_dimensions_at_once(spark):
+    events = [event(n) for n in range(20)]
+    facts = [(e.user_id, NOW, NOW, e.location.country, e.gender, e.nat, e.dob.age) for e in events]
+    found = {
+        (row.minute.replace(tzinfo=UTC), (row.dimension, row.value)): (row.users, row.age_sum)
+        for row in stats.summed(spark.createDataFrame(facts, stats.FACTS)).collect()
+    }
+    users = [User(NOW, e.location.country, e.gender, e.dob.age, e.nat) for e in events]
+    assert found == expected_sums(users, NOW + timedelta(minutes=1))
+    assert {name for _, (name, _) in found} == set(DIMENSIONS)
 
 
 def test_a_part_is_sorted_into_users_letters_and_canaries(spark):
