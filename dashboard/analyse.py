@@ -167,7 +167,7 @@ def show_cross(table: pa.Table, chosen: Choice) -> None:
     elif GENDER in chosen.dimensions:
         chart = charts.grouped(rows, columns)
     else:
-        chart = charts.heat(rows)
+        chart = charts.heat(rows, wide=chosen.dimensions[1] == COUNTRY)
     st.vega_lite_chart(table, chart, width="stretch", key=f"cross-{'-'.join(chosen.dimensions)}", alt=words)
 
 
@@ -183,7 +183,7 @@ def show_time(table: pa.Table, span: Span) -> None:
     per = say("Users per minute") if span.step == "minute" else say("Users per day")
     st.subheader(per, help=say(TIME_HELP, n=analysis.LINES), anchor=False)
     words = say("Lines: users over time, of the largest values.")
-    chart = charts.timeline("%H:%M" if span.step == "minute" else "%d.%m.")
+    chart = charts.timeline("%H:%M", 60_000) if span.step == "minute" else charts.timeline("%d.%m.", 86_400_000)
     st.vega_lite_chart(table, chart, width="stretch", key=f"time-{span.step}", alt=words)
 
 
@@ -192,7 +192,8 @@ def show_table(table: pa.Table, chosen: Choice) -> None:
     st.subheader(say("The numbers"), anchor=False)
     percents = {name: st.column_config.NumberColumn(format="percent") for name in (say("Share"), say("Share before"))}
     points = {name: st.column_config.NumberColumn(format="%.2f") for name in (say("Mean age"), say("Change in points"))}
-    st.dataframe(table, hide_index=True, column_config=percents | points, key="table", height=420)
+    whole_ = {name: st.column_config.NumberColumn(format="localized") for name in (say("Users"), say("Users before"))}
+    st.dataframe(table, hide_index=True, column_config=percents | points | whole_, key="table", height=420)
     name = f"vigie-{'-'.join(chosen.dimensions)}-{chosen.range}"
     with st.container(horizontal=True):
         for kind, made, mime in (("csv", analysis.as_csv, "text/csv"), ("parquet", analysis.as_parquet, PARQUET)):

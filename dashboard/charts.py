@@ -58,7 +58,7 @@ def world() -> Spec:
         .encode(
             longitude="longitude:Q",
             latitude="latitude:Q",
-            size=alt.Size("users:Q", scale=alt.Scale(zero=True, range=[0, 900]), legend=None),
+            size=alt.Size("users:Q", scale=alt.Scale(zero=True, range=[0, 700]), legend=None),
             tooltip=[
                 alt.Tooltip("country:N", title=say("Country")),
                 alt.Tooltip("users:Q", title=say("Users"), format=",d"),
@@ -67,17 +67,22 @@ def world() -> Spec:
         )
     )
     outline = land.mark_geoshape(fill=GREY, fillOpacity=0.25, stroke=GREY, strokeOpacity=0.4, strokeWidth=0.5)
-    return _spec(alt.layer(outline, bubbles, data=alt.NamedData("rows"), height=380).project("equalEarth"))
+    return _spec(alt.layer(outline, bubbles, data=alt.NamedData("rows"), height=300).project("equalEarth"))
 
 
 def pyramid(bands: int) -> Spec:
     """Two bars an age band, women's to the left, men's to the right."""
     return _spec(
-        alt.Chart(alt.NamedData("rows"), height=bands * BAR_PX + 2 * MARGIN_PX)
+        alt.Chart(alt.NamedData("rows"), height=bands * BAR_PX + 4 * MARGIN_PX)
         .mark_bar()
         .encode(
-            y=alt.Y("age:N", sort=alt.EncodingSortField("place", op="min"), title=None),
-            x=alt.X("signed:Q", title=None, axis=alt.Axis(labelExpr="format(abs(datum.value), '~s')", tickCount=6)),
+            y=alt.Y(
+                "age:N",
+                sort=alt.EncodingSortField("place", op="min"),
+                title=None,
+                axis=alt.Axis(labelOverlap=False),
+            ),
+            x=alt.X("signed:Q", title=None, axis=alt.Axis(labelExpr="format(abs(datum.value), ',d')", tickCount=4)),
             color=alt.Color("gender:N", title=None, legend=alt.Legend(orient="top")),
             tooltip=[
                 alt.Tooltip("age:N", title=say("Age")),
@@ -98,23 +103,28 @@ def grouped(rows: int, columns: int) -> Spec:
                 "value:N", sort=alt.EncodingSortField("place", op="min"), title=None, axis=alt.Axis(labelLimit=130)
             ),
             yOffset=alt.YOffset("column:N", sort=alt.EncodingSortField("column_place", op="min")),
-            x=alt.X("users:Q", title=None, axis=alt.Axis(format="~s", tickCount=5)),
+            x=alt.X("users:Q", title=None, axis=alt.Axis(format=",d", tickCount=4)),
             color=alt.Color("column:N", title=None, sort=None, legend=alt.Legend(orient="top", columns=4)),
             tooltip=_crossed(),
         )
     )
 
 
-def heat(rows: int) -> Spec:
-    """Two dimensions of many values: a field for each pair, the more users the stronger."""
+def heat(rows: int, *, wide: bool) -> Spec:
+    """Two dimensions of many values: a field for each pair, the more users the stronger; `wide` names stand upright."""
     return _spec(
-        alt.Chart(alt.NamedData("rows"), height=rows * BAR_PX + 3 * MARGIN_PX)
+        alt.Chart(alt.NamedData("rows"), height=rows * BAR_PX + (8 if wide else 5) * MARGIN_PX)
         .mark_rect()
         .encode(
             y=alt.Y(
                 "value:N", sort=alt.EncodingSortField("place", op="min"), title=None, axis=alt.Axis(labelLimit=130)
             ),
-            x=alt.X("column:N", sort=alt.EncodingSortField("column_place", op="min"), title=None),
+            x=alt.X(
+                "column:N",
+                sort=alt.EncodingSortField("column_place", op="min"),
+                title=None,
+                axis=alt.Axis(labelAngle=-90 if wide else 0),
+            ),
             color=alt.Color("users:Q", title=None, legend=alt.Legend(orient="top", format="~s")),
             tooltip=_crossed(),
         )
@@ -141,19 +151,19 @@ def change(bars: int) -> Spec:
     )
 
 
-def timeline(format: str) -> Spec:
-    """A line a value over time, told apart by colour and by dashes."""
-    legend = alt.Legend(orient="top", columns=3)
+def timeline(format: str, step_ms: int) -> Spec:
+    """A line a value over time, told apart by colour and by dashes; no tick is nearer to the next than `step_ms`."""
+    legend = alt.Legend(orient="top", columns=3, symbolType="stroke", symbolSize=300)
     return _spec(
         alt.Chart(alt.NamedData("rows"), height=280)
         .mark_line(point=True)
         .encode(
-            x=alt.X("at:T", title=None, axis=alt.Axis(format=format, labelOverlap=True)),
-            y=alt.Y("users:Q", title=None, axis=alt.Axis(format="~s", tickCount=5)),
+            x=alt.X("at:T", title=None, axis=alt.Axis(format=format, labelOverlap=True, tickMinStep=step_ms)),
+            y=alt.Y("users:Q", title=None, axis=alt.Axis(format=",d", tickCount=5)),
             color=alt.Color("value:N", title=None, sort=None, legend=legend),
             strokeDash=alt.StrokeDash("value:N", title=None, sort=None, legend=legend),
             tooltip=[
-                alt.Tooltip("at:T", title=say("Time"), format=f"{format}"),
+                alt.Tooltip("at:T", title=say("Time"), format=format),
                 alt.Tooltip("value:N", title=" "),
                 alt.Tooltip("users:Q", title=say("Users"), format=",d"),
             ],

@@ -297,7 +297,7 @@ def audit(key: str, one: Card) -> None:
     """Write down that somebody looks at what is personal."""
     if st.session_state[key]:
         log.warning(
-            "personal data shown", place=one.place, trace_id=one.trace_id, viewer=st.context.ip_address or "here"
+            "personal data shown", what=one.place, trace_id=one.trace_id, viewer=st.context.ip_address or "here"
         )
 
 

@@ -75,7 +75,7 @@ def show_numbers(said: Reading, now: datetime) -> None:
     """The figures, each with its trend; a dash where a store is down."""
     stored = views.UNKNOWN if isinstance(said.stored, Down) else number(said.stored)
     users = mean_age = views.UNKNOWN
-    moving: list[tuple[str, str | None]] = [(views.UNKNOWN, None)] * 3
+    moving: list[tuple[str, tuple[str, str] | None]] = [(views.UNKNOWN, None)] * 3
     if isinstance(said.sums, Sums):
         sums, minute = said.sums, views.last_full_minute(said.sums, now)
         hour, hour_before = (views.full_minutes(sums, now, MINUTES - 1, before) for before in (0, MINUTES - 1))
@@ -93,9 +93,10 @@ def show_numbers(said: Reading, now: datetime) -> None:
         (say("Mean age"), mean_age, None, say(AGE_HELP)),
         (say("Stored in MongoDB"), stored, None, say(STORED_HELP, seconds=f"{COUNT_EVERY_S:g}")),
     )
-    with st.container(horizontal=True):
-        for label, value, delta, where in figures:
-            st.metric(label, value, delta, delta_color="off", help=where, border=True, width=190)
+    for row in (figures[:3], figures[3:]):
+        for place, (label, value, moved, where) in zip(st.columns(3), row, strict=True):
+            delta, than = moved or (None, None)
+            place.metric(label, value, delta, "off", help=where, border=True, delta_description=than, height="stretch")
 
 
 def show_minutes(sums: Sums | Down, now: datetime, zone: tzinfo) -> None:

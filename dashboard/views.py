@@ -134,9 +134,9 @@ def full_minutes(sums: Sums, now: datetime, n: int, before: int = 0) -> int:
     return sum(sums.minutes.get(last - timedelta(minutes=back), 0) for back in range(n))
 
 
-def trend(users: int, before: int, than: str) -> str | None:
-    """By what share more or fewer than before, for a metric's delta; None if there is nothing to compare with."""
-    return f"{'+' if users >= before else '-'}{percent(abs(users / before - 1))} {than}" if before else None
+def trend(users: int, before: int, than: str) -> tuple[str, str] | None:
+    """By what share more or fewer, than what; None if there is nothing to compare with."""
+    return (f"{'+' if users >= before else '-'}{percent(abs(users / before - 1))}", than) if before else None
 
 
 def minutes_table(sums: Sums, now: datetime) -> pa.Table:

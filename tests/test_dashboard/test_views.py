@@ -125,9 +125,9 @@ def test_a_charts_specification_holds_no_data_so_that_new_data_mounts_no_new_cha
         charts.world(),
         charts.pyramid(3),
         charts.grouped(3, 2),
-        charts.heat(3),
+        charts.heat(3, wide=True),
         charts.change(3),
-        charts.timeline("%H:%M"),
+        charts.timeline("%H:%M", 60_000),
     )
     for spec in specs:
         assert "data" not in spec
@@ -136,9 +136,9 @@ def test_a_charts_specification_holds_no_data_so_that_new_data_mounts_no_new_cha
 
 def test_a_trend_is_the_share_more_or_fewer_and_nothing_where_nobody_was_before():
     assert [views.trend(*users, "than before") for users in ((12, 10), (5, 10), (10, 10), (7, 0))] == [
-        "+20.0% than before",
-        "-50.0% than before",
-        "+0.0% than before",
+        ("+20.0%", "than before"),
+        ("-50.0%", "than before"),
+        ("+0.0%", "than before"),
         None,
     ]
 

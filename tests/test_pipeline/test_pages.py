@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 from pyarrow import csv, parquet
 
 from dashboard import words
@@ -76,11 +76,14 @@ def opened(browser, address) -> Iterator[Callable[..., Page]]:
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(LOOK_S * 1000)
-        page.on("console", lambda one: told.append(f"{page.url}: {one.text}") if one.type == "error" else None)
+        page.on("console", lambda one: told.append(f"{page.url}: {one.text}") if complains(one) else None)
         page.on("pageerror", lambda error: told.append(f"{page.url}: {error}"))
         page.on("request", lambda one: told.append(f"asks {one.url}") if not ours(one.url) else None)
         page.goto(f"{address}/{path}")
         return page
+
+    def complains(one: ConsoleMessage) -> bool:  # below a page's path Streamlit looks for its server, and then above it
+        return one.type == "error" and "/_stcore/" not in one.location["url"]
 
     def ours(url: str) -> bool:
         return url.startswith((address, address.replace("http", "ws"), "data:", "blob:"))
