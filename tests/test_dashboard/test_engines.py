@@ -16,11 +16,14 @@ import pytest
 from cassandra.cluster import Cluster
 from pymongo import MongoClient
 
+from dashboard import search, spans
+from dashboard.cross import Counts, Tally
 from dashboard.queries import Count, Newest, NewUser, Sums, Totals
-from dashboard.stores import PATIENCE_S, Down, Settings, Stores, stores
+from dashboard.search import Card, Page, Place, Wanted
+from dashboard.stores import PATIENCE_S, Cassandra, Down, Mongo, Settings, Stores, stores
 from engines import supervise
 from engines.state import State
-from spark.contract import DATABASE, KEYSPACE, NEWEST_USERS, TABLES, USERS
+from spark.contract import CROSS, DATABASE, KEYSPACE, NEWEST_USERS, TABLES, USERS
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]
 
@@ -30,6 +33,10 @@ PORTS = {
     "VIGIE_CASSANDRA_STORAGE_PORT": "28410",
     "VIGIE_MONGO_PORT": str(MONGO_PORT),
 }
+SETTINGS = Settings(
+    cassandra_hosts="127.0.0.1", cassandra_port=CASSANDRA_PORT, mongo_uri=f"mongodb://127.0.0.1:{MONGO_PORT}"
+)
+ANA = ("Spain", "female", "40", "ES")
 NOW = datetime.now(UTC).replace(microsecond=0)
 MINUTE = NOW.replace(second=0)
 
@@ -56,11 +63,7 @@ def state() -> Iterator[State]:
 
 @pytest.fixture
 def asked(state: State) -> Stores:
-    return stores(
-        Settings(
-            cassandra_hosts="127.0.0.1", cassandra_port=CASSANDRA_PORT, mongo_uri=f"mongodb://127.0.0.1:{MONGO_PORT}"
-        )
-    )
+    return stores(SETTINGS)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +78,14 @@ def _filled(state: State) -> None:
         session.execute(table.format(keyspace=KEYSPACE, minutes_ttl_s=86400))
     totals = f"INSERT INTO {KEYSPACE}.totals (period, dimension, value, users, age_sum) VALUES (%s, %s, %s, %s, %s)"
     for period, users, age_sum in (("all", 2, 71), (NOW.date().isoformat(), 1, 41)):
-        for dimension, value in (("all", "all"), ("country", "Spain"), ("gender", "female"), ("age", "40")):
+        values = (
+            ("all", "all"),
+            ("country", "Spain"),
+            ("gender", "female"),
+            ("age", "40"),
+            (CROSS, "Spain|female|40|ES"),
+        )
+        for dimension, value in values:
             session.execute(totals, (period, dimension, value, users, age_sum))
     minutes = (
         f"INSERT INTO {KEYSPACE}.stats_by_minute (dimension, day, minute, value, users, age_sum) "
@@ -83,6 +93,13 @@ def _filled(state: State) -> None:
     )
     for minute, users in ((MINUTE, 1), (MINUTE - timedelta(minutes=30), 7), (MINUTE - timedelta(minutes=90), 9)):
         session.execute(minutes, (minute.date(), minute, users))
+    day_ago = MINUTE - timedelta(days=1)
+    for minute, users in ((day_ago - timedelta(minutes=1), 3), (day_ago + timedelta(minutes=1), 5)):
+        session.execute(minutes, (minute.date(), minute, users))
+    crossed = minutes.replace("'all', %s, %s, 'all'", f"'{CROSS}', %s, %s, 'Spain|female|40|ES'")
+    for back in (1, 2, 61):
+        minute = MINUTE - timedelta(minutes=back)
+        session.execute(crossed, (minute.date(), minute, 1))
     session.execute(f"INSERT INTO {KEYSPACE}.lanes (lane, summed_at, newest) VALUES ('stats', %s, %s)", (NOW, NOW))
     cluster.shutdown()
     with MongoClient(f"mongodb://127.0.0.1:{MONGO_PORT}") as client:
@@ -118,12 +135,93 @@ def test_what_the_lanes_wrote_is_read_as_it_was_written(asked):
     said = asked.read()
     counts = {"countries": (Count("Spain", 2),), "genders": (Count("female", 2),), "ages": (Count("40", 2),)}
     assert isinstance(said.sums, Sums)
-    assert said.sums.all_time == Totals(2, 71, **counts)
+    assert said.sums.all_time == Totals(2, 71, **counts, crossed={ANA: Tally(2, 71)})
     assert (said.sums.today.users, said.sums.today.age_sum) == (1, 41)
-    assert said.sums.minutes == {MINUTE: 1, MINUTE - timedelta(minutes=30): 7}
+    assert said.sums.minutes == {MINUTE: 1, MINUTE - timedelta(minutes=30): 7, MINUTE - timedelta(minutes=90): 9}
+    earlier = 3 if (NOW - timedelta(minutes=1)).date() == NOW.date() else 0  # just after midnight, the day before
+    assert said.sums.yesterday == earlier
     assert said.sums.newest == NOW
     assert said.newest == Newest((NewUser("Ana L.", "Spain", "female", 41, NOW, NOW),))
     assert said.stored == 2
+
+
+@pytest.mark.usefixtures("_filled")
+def test_a_range_is_read_by_days_by_minutes_or_whole():
+    cassandra = Cassandra(SETTINGS)
+
+    def counts(name: str) -> list[Counts]:
+        wanted = spans.span(name, NOW)
+        return [one.counts for one in cassandra.read(lambda session, known: spans.read(session, known, wanted))]
+
+    assert counts("all") == [{ANA: Tally(2, 71)}]
+    assert counts("7d") == counts("today") == [{ANA: Tally(1, 41)}]
+    assert counts("yesterday") == []
+    assert counts("hour") == [{ANA: Tally(1, 41)}] * 2
+    cassandra.close()
+
+
+PEOPLE = 60
+
+
+@pytest.fixture
+def people(state: State) -> Iterator[list[str]]:
+    """Users of whom each page of the source has ten, fetched at once; the ids of the Danes, the newest first."""
+    with MongoClient(f"mongodb://127.0.0.1:{MONGO_PORT}") as client:
+        users = client[DATABASE][USERS]
+        users.create_index([("fetched_at", -1), ("_id", -1)])
+        users.create_index([("location.country", 1), ("fetched_at", -1), ("_id", -1)])
+        made = [
+            {
+                "_id": f"{n * 7919 % 2**32:08x}-0000-4000-8000-{n:012x}",
+                "name": {"title": "Ms", "first": "Ida", "last": "Holm"},
+                "location": {"country": "Denmark" if n % 3 else "Norway"},
+                "gender": "female" if n % 2 else "male",
+                "dob": {"age": 20 + n},
+                "fetched_at": NOW - timedelta(seconds=n // 10),
+            }
+            for n in range(PEOPLE)
+        ]
+        users.insert_many(made, ordered=False)
+        users.insert_one({"_id": "forgotten", "forgotten_at": NOW, "topic": None})
+        danes = [one for one in made if one["location"]["country"] == "Denmark"]
+        yield [one["_id"] for one in sorted(danes, key=lambda one: (one["fetched_at"], one["_id"]), reverse=True)]
+        users.delete_many({"_id": {"$in": [one["_id"] for one in made] + ["forgotten"]}})
+
+
+def test_pages_of_users_follow_each_other_both_ways_and_nobody_is_left_out_or_twice(people, monkeypatch):
+    monkeypatch.setattr(search, "PAGE", 7)
+    mongo = Mongo(SETTINGS, search.LONGEST_S)
+    wanted = Wanted(country="Denmark")
+
+    def read(place: Place | None) -> Page:
+        return mongo.read(lambda database: search.page(database, wanted, place))
+
+    page = read(None)
+    pages = [page]
+    while page.older:
+        pages.append(page := read(page.next("older")))
+    assert [user.user_id for one in pages for user in one.users] == people
+    assert not pages[0].newer
+    while page.newer and len(pages) < 20:
+        pages.append(page := read(page.next("newer")))
+    assert page.users == pages[0].users
+    assert not page.newer
+
+
+@pytest.mark.usefixtures("people")
+def test_users_are_found_by_gender_age_and_time_and_the_forgotten_never():
+    mongo = Mongo(SETTINGS)
+
+    def found(**wanted) -> int:
+        return len(mongo.read(lambda database: search.page(database, Wanted(**wanted), None)).users)
+
+    assert found(youngest=30, oldest=39) == 10
+    assert found(youngest=30, oldest=39, gender="male") == 5
+    assert found(since=NOW - timedelta(seconds=1), until=NOW) == 10
+    assert found(country="Atlantis") == 0
+    assert mongo.read(lambda database: search.card(database, "forgotten")) == Card(None, forgotten_at=NOW)
+    assert mongo.read(lambda database: search.card(database, "nobody")) is None
+    assert mongo.read(search.embedded)
 
 
 @pytest.mark.usefixtures("_filled")
