@@ -215,7 +215,11 @@ STATE_DISK_FREE = Metric("vigie_state_disk_free_bytes", GAUGE, "room left on the
 
 # --- the pages
 PAGE_SECONDS = Metric(
-    "vigie_page_render_seconds", HISTOGRAM, "how long a page's run took", {"page": "live, operations"}, QUICK
+    "vigie_page_render_seconds",
+    HISTOGRAM,
+    "how long a page's run took",
+    {"page": "live, analyse, explore, operations"},
+    QUICK,
 )
 PAGE_VIEWERS = Metric("vigie_page_viewers", GAUGE, "browsers that are connected")
 PAGE_READS = Metric(
