@@ -27,6 +27,8 @@ COPY engines/*.py /build/engines/
 COPY grafana/*.py /build/grafana/
 RUN /opt/uv/bin/uv pip install --no-deps --target /app . && cp .env /app/
 COPY .streamlit /app/.streamlit
+COPY grafana/dashboards /app/grafana/dashboards
+COPY docs/runbooks /app/docs/runbooks
 
 FROM build AS build-services
 RUN /opt/uv/bin/uv sync --frozen --no-default-groups --no-install-project

@@ -11,9 +11,11 @@ from dashboard.board import LANES, Board
 from dashboard.prometheus import FIRING, Alert
 from dashboard.stores import Down
 from dashboard.views import age, at, number, plain, span
+from dashboard.words import say, word
 
-WORKING, LATE, LOST, FIRST = "Is it working?", "How late is it?", "Has anything been lost?", "What broke first?"
-UNKNOWN = "Not known"
+WORKING, LATE = word("Is it working?"), word("How late is it?")
+LOST, FIRST = word("Has anything been lost?"), word("What broke first?")
+UNKNOWN = word("Not known")
 
 STALE_AFTER = timedelta(seconds=30)  # Prometheus asks everybody every 5 s
 AUDIT_STALE_S = 30.0  # and the auditor compares as often
@@ -36,7 +38,7 @@ class Answer:
 def four(board: Board | Down, now: datetime, zone: tzinfo) -> tuple[Answer, ...]:
     """The four, in the order in which they are asked."""
     if why := blind(board, now, zone):
-        return tuple(Answer(question, UNKNOWN, "gray", why) for question in (WORKING, LATE, LOST, FIRST))
+        return tuple(Answer(say(question), say(UNKNOWN), "gray", why) for question in (WORKING, LATE, LOST, FIRST))
     assert isinstance(board, Board)  # noqa: S101 what is down, is blind
     return working(board), late(board), lost(board), first(board, now, zone)
 
@@ -44,11 +46,15 @@ def four(board: Board | Down, now: datetime, zone: tzinfo) -> tuple[Answer, ...]
 def blind(board: Board | Down, now: datetime, zone: tzinfo) -> str:
     """Why nothing can be said now; empty if something can."""
     if isinstance(board, Down):
-        return f"{board.store} is unavailable since {at(board.since, zone)}."
+        return say("{store} is unavailable since {moment}.", store=board.store, moment=at(board.since, zone))
     if board.as_of is None:
-        return "Prometheus is there, but nobody has answered it yet."
+        return say("Prometheus is there, but nobody has answered it yet.")
     if now - board.as_of > STALE_AFTER:
-        return f"Prometheus has heard of nobody since {at(board.as_of, zone)}, {age(board.as_of, now)} ago."
+        return say(
+            "Prometheus has heard of nobody since {moment}, {age} ago.",
+            moment=at(board.as_of, zone),
+            age=age(board.as_of, now),
+        )
     return ""
 
 
@@ -59,17 +65,18 @@ def working(board: Board) -> Answer:
     down = sorted({target.job for target in board.targets if target.health == "down"})
     stopped = [lane for lane in LANES if board.value("lane_up", lane=lane) == 0]
     reasons = [
-        *([f"{count(len(fires), 'alert')} firing, {len(urgent)} urgent"] if fires else []),
-        *([f"no answer from {', '.join(down)}"] if down else []),
-        *([f"stopped: {', '.join(stopped)} lane"] if stopped else []),
-        *([] if board.watchdog else ["the watchdog alert does not fire: no rules are evaluated"]),
-        *(f"{alert.name} is about to fire" for alert in board.broken if alert.state != FIRING),
+        *([say("alerts firing: {n}, urgent: {urgent}", n=len(fires), urgent=len(urgent))] if fires else []),
+        *([say("no answer from {who}", who=", ".join(down))] if down else []),
+        *([say("stopped: {lanes} lane", lanes=", ".join(stopped))] if stopped else []),
+        *([] if board.watchdog else [say("the watchdog alert does not fire: no rules are evaluated")]),
+        *(say("{alert} is about to fire", alert=alert.name) for alert in board.broken if alert.state != FIRING),
     ]
     if urgent or stopped:
-        return Answer(WORKING, "No", "red", sentence(reasons))
+        return Answer(say(WORKING), say("No"), "red", sentence(reasons))
     if reasons:
-        return Answer(WORKING, "Not all of it", "orange", sentence(reasons))
-    return Answer(WORKING, "Yes", "green", f"All {len(board.targets)} targets answer, and no alert fires.")
+        return Answer(say(WORKING), say("Not all of it"), "orange", sentence(reasons))
+    more = say("All {n} targets answer, and no alert fires.", n=len(board.targets))
+    return Answer(say(WORKING), say("Yes"), "green", more)
 
 
 def late(board: Board) -> Answer:
@@ -81,58 +88,59 @@ def late(board: Board) -> Answer:
         values = [value for value in (p95, behind) if value is not None]
         if values:
             known[lane] = max(values)
-        passed = "no users in the last minute" if p95 is None else f"p95 {span(p95)}"
-        words.append(f"{lane} lane: {passed}, {unread(behind)}")
+        passed = say("no users in the last minute") if p95 is None else f"p95 {span(p95)}"
+        words.append(say("{lane} lane: {passed}, {unread}", lane=lane, passed=passed, unread=unread(behind)))
     more = sentence(words)
     if len(known) < len(LANES):
-        return Answer(LATE, UNKNOWN, "gray", more)
+        return Answer(say(LATE), say(UNKNOWN), "gray", more)
     worst = max(known.values())
     colour: Colour = "green" if worst <= PROMISED_S else "orange" if worst <= VERY_LATE_S else "red"
-    return Answer(LATE, span(worst), colour, more)
+    return Answer(say(LATE), span(worst), colour, more)
 
 
 def unread(behind: float | None) -> str:
     """What a lane has before it, by the age of the oldest."""
     if behind is None:
-        return "what is unread is not known"
-    return f"unread for {span(behind)}" if behind else "all is read"
+        return say("what is unread is not known")
+    return say("unread for {age}", age=span(behind)) if behind else say("all is read")
 
 
 def lost(board: Board) -> Answer:
     """By the auditor's comparison of every hop with the one before it."""
     audited = board.value("audit_age")
     if audited is None:
-        return Answer(LOST, UNKNOWN, "gray", "The auditor has not compared the hops yet, or does not answer.")
-    compared = f"compared {span(audited)} ago"
+        more = say("The auditor has not compared the hops yet, or does not answer.")
+        return Answer(say(LOST), say(UNKNOWN), "gray", more)
+    compared = say("compared {age} ago", age=span(audited))
     if audited > AUDIT_STALE_S:
         silent = board.having("silent", "part")
-        why = f"no answer from {', '.join(silent)}" if silent else "the auditor is stuck or stopped"
-        return Answer(LOST, UNKNOWN, "gray", sentence([compared, why]))
+        why = say("the auditor is stuck or stopped")
+        if silent:
+            why = say("no answer from {who}", who=", ".join(silent))
+        return Answer(say(LOST), say(UNKNOWN), "gray", sentence([compared, why]))
     gaps = {one.labels.get("check", ""): one.value for one in board.values.get("gap", ()) if one.value}
     if not gaps:
-        return Answer(LOST, "Nothing", "green", f"Every hop was {compared}.")
+        return Answer(say(LOST), say("Nothing"), "green", say("Every hop was compared {age} ago.", age=span(audited)))
     check, worst = max(gaps.items(), key=lambda gap: abs(gap[1]))
-    text = f"{number(int(abs(worst)))} users" if worst > 0 else f"{number(int(-worst))} too many"
-    return Answer(LOST, text, "red", sentence([f"at {check.replace('_', ' ')}", compared]))
+    n = number(int(abs(worst)))
+    text = say("{n} users", n=n) if worst > 0 else say("{n} too many", n=n)
+    return Answer(say(LOST), text, "red", sentence([say("at {hop}", hop=check.replace("_", " ")), compared]))
 
 
 def first(board: Board, now: datetime, zone: tzinfo) -> Answer:
     """The oldest of the alerts: what came after may be its consequence."""
     if not board.broken:
-        return Answer(FIRST, "Nothing", "green" if board.watchdog else "gray", "No alert fires or is about to.")
+        colour: Colour = "green" if board.watchdog else "gray"
+        return Answer(say(FIRST), say("Nothing"), colour, say("No alert fires or is about to."))
     oldest = board.broken[0]
-    since = f"since {at(oldest.since, zone)}, {age(oldest.since, now)}"
-    colour: Colour = "red" if severity(oldest) == URGENT else "orange"
-    more = sentence([since, *([f"{len(board.broken) - 1} more after it"] if len(board.broken) > 1 else [])])
-    return Answer(FIRST, plain(oldest.name), colour, more)
+    since = say("since {moment}, {age}", moment=at(oldest.since, zone), age=age(oldest.since, now))
+    colour = "red" if severity(oldest) == URGENT else "orange"
+    more = sentence([since, *([say("{n} more after it", n=len(board.broken) - 1)] if len(board.broken) > 1 else [])])
+    return Answer(say(FIRST), plain(oldest.name), colour, more)
 
 
 def severity(alert: Alert) -> str:
     return alert.labels.get("severity", "")
-
-
-def count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def sentence(parts: list[str]) -> str:

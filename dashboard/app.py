@@ -23,6 +23,8 @@ def pages() -> dict[str, list[StreamlitPage]]:
         ],
         say("System"): [
             st.Page("operations.py", title=say("Operations"), url_path="operations"),
+            st.Page("boards.py", title=say("Dashboards"), url_path="boards"),
+            st.Page("drills.py", title=say("Drills"), url_path="drills"),
             st.Page("runbook.py", title=say("Runbook"), url_path="runbook", visibility="hidden"),
         ],
     }

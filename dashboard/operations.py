@@ -6,15 +6,16 @@ from datetime import UTC, datetime, tzinfo
 import requests
 import streamlit as st
 
-from dashboard import answers, charts, process, tables, viewer, views
+from dashboard import answers, charts, picture, process, tables, viewer, views
 from dashboard.board import CHART_MINUTES, Board, Watched, Watchers, watchers
 from dashboard.prometheus import Point
 from dashboard.stores import Down
+from dashboard.words import say, word
 from observability import settings
 
 EVERY = "2s"
-NO_WATCHERS = "VIGIE_WATCH is 0: `make up` starts no watchers, so there is nothing to show here."
-NOT_TOLD = "**{}**. What fires is seen here, but nobody is told of it."
+NO_WATCHERS = word("VIGIE_WATCH is 0: `make up` starts no watchers, so there is nothing to show here.")
+NOT_TOLD = word("**{down}**. What fires is seen here, but nobody is told of it.")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Settings:
     grafana_port: int
     grafana_url: str
     jaeger_port: int
+    jaeger_url: str
     spark_ui_port: int
 
 
@@ -65,7 +67,7 @@ def is_grafana(address: str) -> bool:
 @process.run_of("operations")
 def operations() -> None:
     """Everything that moves: the places first, then what fills them."""
-    state, four, firing, lanes, flow, targets, promises = (st.container() for _ in range(7))
+    state, four, firing, way, promises, lanes, flow, targets = (st.container() for _ in range(8))
     said = watching()
     now, zone = datetime.now(UTC), viewer.zone()
     with state:
@@ -77,6 +79,10 @@ def operations() -> None:
     board = None if answers.blind(said.board, now, zone) else said.board
     if not isinstance(board, Board):
         return
+    with way:
+        show_picture(board)
+    with promises:
+        show_promises(board)
     with lanes:
         show_lanes(board)
     with flow:
@@ -87,8 +93,6 @@ def operations() -> None:
             show_delays(said.delays)
     with targets:
         show_targets(board)
-    with promises:
-        show_promises(board)
 
 
 def show_state(said: Watched, now: datetime, zone: tzinfo) -> None:
@@ -98,10 +102,14 @@ def show_state(said: Watched, now: datetime, zone: tzinfo) -> None:
     if isinstance(said.board, Down):
         st.error(views.outage(said.board, zone), icon=":material/cloud_off:")
         if not wanted().watch:
-            st.info(NO_WATCHERS, icon=":material/visibility_off:")
+            st.info(say(NO_WATCHERS), icon=":material/visibility_off:")
     elif isinstance(said.suppressed, Down):
-        down = f"{said.suppressed.store} is unavailable since {views.at(said.suppressed.since, zone)}"
-        st.warning(NOT_TOLD.format(down), icon=":material/notifications_off:")
+        down = say(
+            "{store} unavailable since {moment}",
+            store=said.suppressed.store,
+            moment=views.at(said.suppressed.since, zone),
+        )
+        st.warning(say(NOT_TOLD, down=down), icon=":material/notifications_off:")
 
 
 def show_answers(board: Board | Down, now: datetime, zone: tzinfo) -> None:
@@ -116,22 +124,28 @@ def show_alerts(said: Watched, now: datetime, zone: tzinfo) -> None:
     """What fires and what is about to, the oldest first; nothing where nothing does."""
     if answers.blind(said.board, now, zone) or not isinstance(said.board, Board) or not said.board.broken:
         return
-    st.subheader("Alerts, what broke first on top", help=ALERTS_HELP, anchor=False)
+    st.subheader(say("Alerts, what broke first on top"), help=say(ALERTS_HELP), anchor=False)
     held = () if isinstance(said.suppressed, Down) else said.suppressed
     st.table(tables.alerts(said.board, held, now, zone), border="horizontal", hide_index=True)
     if more := tables.more_alerts(said.board):
         st.caption(more)
 
 
+def show_picture(board: Board) -> None:
+    """The pipeline, hop by hop, with rate, lag and health."""
+    st.subheader(say("The pipeline"), help=say(PICTURE_HELP), anchor=False)
+    st.html(picture.html(board))
+
+
 def show_lanes(board: Board) -> None:
     """Both lanes and their stores."""
-    st.subheader("Lanes", help=LANES_HELP, anchor=False)
+    st.subheader(say("Lanes"), help=say(LANES_HELP), anchor=False)
     st.table(tables.lanes(board), border="horizontal", hide_index=True)
 
 
 def show_hops(board: Board) -> None:
     """The flow hop by hop."""
-    st.subheader("The way of a user, hop by hop", help=HOPS_HELP, anchor=False)
+    st.subheader(say("The way of a user, hop by hop"), help=say(HOPS_HELP), anchor=False)
     st.table(tables.hops(board), border="horizontal", hide_index=True)
     if notes := tables.notes(board):
         st.caption(notes)
@@ -139,24 +153,24 @@ def show_hops(board: Board) -> None:
 
 def show_promises(board: Board) -> None:
     """The two objectives, how they were kept, and what is left of their budgets."""
-    st.subheader("Promises", help=PROMISES_HELP, anchor=False)
+    st.subheader(say("Promises"), help=say(PROMISES_HELP), anchor=False)
     st.table(tables.promises(board), border="horizontal", hide_index=True)
 
 
 def show_delays(points: tuple[Point, ...] | Down) -> None:
     """How long users took, over the last quarter of an hour."""
-    st.subheader(f"From fetch to store, last {CHART_MINUTES} min", help=DELAYS_HELP, anchor=False)
+    st.subheader(say("From fetch to store, last {n} min", n=CHART_MINUTES), help=say(DELAYS_HELP), anchor=False)
     if isinstance(points, Down):
-        st.caption(f"Waiting for {points.store}: {views.plain(points.why)}.")
+        st.caption(say("Waiting for {store}: {why}.", store=points.store, why=views.plain(say(points.why))))
     elif not points:
-        st.caption(f"No user has reached a store in the last {CHART_MINUTES} minutes.")
+        st.caption(say("No user has reached a store in the last {n} minutes.", n=CHART_MINUTES))
     else:
         st.vega_lite_chart(tables.delays(points), charts.delays(), width="stretch", key="delays")
 
 
 def show_targets(board: Board) -> None:
     """Which processes answer Prometheus."""
-    st.subheader("Processes", help=TARGETS_HELP, anchor=False)
+    st.subheader(say("Processes"), help=say(TARGETS_HELP), anchor=False)
     with st.container(horizontal=True):
         for badge in tables.processes(board.targets):
             st.badge(badge.text, icon=badge.icon, color=badge.colour)
@@ -170,37 +184,41 @@ def show_links(here: Settings) -> None:
         pages["Grafana"] = here.grafana_port
     links = "  ·  ".join(f"[{name}](http://{host}:{port})" for name, port in pages.items())
     apis = f"Prometheus `http://{host}:{here.prometheus_port}`, Jaeger `http://{host}:{here.jaeger_port}`"
-    st.caption(f"Look closer: {links}  ·  an API here, no page: {apis}")
+    st.caption(say("Look closer: {links}  ·  an API here, no page: {apis}", links=links, apis=apis))
 
 
-ALERTS_HELP = (
+ALERTS_HELP = word(
     "From Prometheus. The oldest that fires is on top: what came after may be its consequence. *Pending* ones hold, "
     "but not yet long enough to fire. *Silenced* ones are told to nobody by the Alertmanager."
 )
-LANES_HELP = (
+PICTURE_HELP = word(
+    "Users a second of the last minute, from Prometheus. A hop is *well* when its process answers, it is not late, and "
+    "the auditor misses nobody there."
+)
+LANES_HELP = word(
     "*Unread for*: the age of the oldest message that the lane has not read. p50 and p95: from the fetch to the store, "
     "users of the last minute. The canary is a user of our own that is sent every few seconds: with its age growing "
     "the pipe is broken, with only the newest user's age growing the source is quiet."
 )
-HOPS_HELP = (
+HOPS_HELP = word(
     "Rates are of the last minute. The auditor compares each hop with the one before it: *in flight* is the difference "
     "now, *lost* is what being in flight does not explain."
 )
-PROMISES_HELP = (
+PROMISES_HELP = word(
     "Recorded by Prometheus (`slo.yml`). The share of users in time counts both lanes, and time in which nothing "
     "arrived. The budget is what may still go wrong within seven days: below 0 % the promise was broken."
 )
-DELAYS_HELP = "By lane, from `vigie_end_to_end_seconds`: each point is the users of the minute before it."
-TARGETS_HELP = "Everything that Prometheus asks every few seconds, and whether it answered the last time."
+DELAYS_HELP = word("By lane, from `vigie_end_to_end_seconds`: each point is the users of the minute before it.")
+TARGETS_HELP = word("Everything that Prometheus asks every few seconds, and whether it answered the last time.")
 
 
 def main() -> None:
     """The page."""
-    st.title("Operations", anchor=False)
+    st.title(say("Operations"), anchor=False)
     try:
         connections()
     except settings.WrongSetting as error:
-        st.error(f"A setting is wrong: {error}", icon=":material/settings:")
+        st.error(say("A setting is wrong: {why}", why=error), icon=":material/settings:")
         return
     show_links(wanted())
     operations()

@@ -7,7 +7,7 @@ Each call raises StoreDown when there is no answer within TIMEOUT_S, or one that
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from math import isfinite
+from math import isfinite, isinf
 from typing import Any, TypeVar
 
 import msgspec
@@ -37,6 +37,14 @@ class Point:
     labels: Mapping[str, str]
     at: datetime
     value: float
+
+
+@dataclass(frozen=True)
+class Series:
+    """One series over a time: when (seconds since 1970) and what; None where nothing could be computed."""
+
+    labels: Mapping[str, str]
+    points: tuple[tuple[float, float | None], ...]
 
 
 @dataclass(frozen=True)
@@ -119,9 +127,10 @@ class Api:
     def __post_init__(self) -> None:
         self.session.trust_env = False  # a proxy of the environment is for the internet
 
-    def query(self, question: str) -> tuple[Sample, ...]:
-        """The values of a PromQL expression now."""
-        found = self._prometheus("query", _Result, query=question).result
+    def query(self, question: str, at: float | None = None) -> tuple[Sample, ...]:
+        """The values of a PromQL expression now, or at a moment."""
+        when = {} if at is None else {"time": at}
+        found = self._prometheus("query", _Result, query=question, **when).result
         return tuple(Sample(one.metric, number(one.value[1])) for one in found if one.value is not None)
 
     def query_range(self, question: str, start: datetime, end: datetime, step_s: int) -> tuple[Point, ...]:
@@ -133,6 +142,19 @@ class Api:
             for at, text in one.values
             if (value := number(text)) is not None
         )
+
+    def series(self, question: str, start: float, end: float, step_s: int) -> tuple[Series, ...]:
+        """The series of a PromQL expression over a time, point by point."""
+        words = {"query": question, "start": start, "end": end, "step": step_s}
+        return tuple(
+            Series(one.metric, tuple((at, number(text, infinite=True)) for at, text in one.values))
+            for one in self._prometheus("query_range", _Result, **words).result
+        )
+
+    def label_values(self, metric: str, label: str, start: float, end: float) -> tuple[str, ...]:
+        """The values that a label of a metric has had in a time."""
+        words = {"match[]": metric, "start": start, "end": end}
+        return tuple(sorted(self._prometheus(f"label/{label}/values", list[str], **words)))
 
     def targets(self) -> tuple[Target, ...]:
         """Everything that Prometheus asks."""
@@ -169,6 +191,8 @@ class Api:
                 return answer.content
         except requests.ConnectionError as error:
             raise StoreDown("it cannot be reached") from error
+        except requests.Timeout as error:
+            raise StoreDown("it does not answer") from error
         except requests.RequestException as error:
             raise StoreDown(f"it cannot be read ({type(error).__name__})") from error
         raise StoreDown(f"it answers {answer.status_code} to {path}: {answer.text[:MAX_CHARACTERS]}")
@@ -181,10 +205,10 @@ class Api:
             raise StoreDown(f"its answer is none that it should give: {error}") from error
 
 
-def number(text: str) -> float | None:
-    """A value as Prometheus writes it; None for NaN, which is what 0/0 gives, and for infinities."""
+def number(text: str, *, infinite: bool = False) -> float | None:
+    """A value as Prometheus writes it; None for NaN, which is what 0/0 gives, and (unless wanted) for infinities."""
     try:
         value = float(text)
     except ValueError as error:
         raise StoreDown(f"its answer has {text[:20]!r} for a number") from error
-    return value if isfinite(value) else None
+    return value if isfinite(value) or (infinite and isinf(value)) else None

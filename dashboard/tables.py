@@ -7,24 +7,28 @@ from pathlib import PurePosixPath
 
 import pyarrow as pa
 
-from dashboard.answers import STALE_AFTER, URGENT, count, sentence, severity
+from dashboard.answers import STALE_AFTER, URGENT, sentence, severity
 from dashboard.board import LANES, Board
 from dashboard.prometheus import FIRING, Alert, Point, Target
 from dashboard.stores import Down
 from dashboard.views import UNKNOWN, Badge, age, at, number, plain, span
+from dashboard.words import say, word
 from spark.contract import RAW, STATS
 
 WORD = re.compile(r"[A-Za-z0-9-]+")
+ALERT = word("alert")
+SEVERITIES = {URGENT: word("page"), "ticket": word("ticket")}
+STATES = {"firing": word("firing"), "pending": word("pending")}
 SHOWN = 12  # alerts; of more, the rest is said in one line
 STORES = {RAW: ("mongodb", "MongoDB"), STATS: ("cassandra", "Cassandra")}
 HOPS = {  # the auditor's checks in the order of the way: what the hop is, and what must be equal there
-    "ingestion": ("Fetched", "known, set aside, sent or waiting"),
-    "dead_letters": ("Set aside", "sent = on users.dlq"),
-    "topic": ("On the topic", "sent = on users.raw"),
-    "read_raw": ("Read by the raw lane", "read = on users.raw"),
-    "stored": ("Stored in MongoDB", "stored, copy, poison or canary"),
-    "read_stats": ("Read by the stats lane", "read = on users.raw"),
-    "summed": ("Summed in Cassandra", "summed, copy, poison or canary"),
+    "ingestion": (word("Fetched, as ingestion counts"), word("known, set aside, sent or waiting")),
+    "dead_letters": (word("Set aside"), word("sent = on users.dlq")),
+    "topic": (word("On users.raw"), word("sent = on users.raw")),
+    "read_raw": (word("Read by the raw lane"), word("read = on users.raw")),
+    "stored": (word("In MongoDB"), word("stored, copy, poison or canary")),
+    "read_stats": (word("Read by the stats lane"), word("read = on users.raw")),
+    "summed": (word("In Cassandra's sums"), word("summed, copy, poison or canary")),
 }
 
 
@@ -34,20 +38,25 @@ def alerts(board: Board, suppressed: Iterable[Mapping[str, str]], now: datetime,
     shown = board.broken[:SHOWN]
     return _table(
         {
-            "Alert": [f"**{plain(alert.name)}**" for alert in shown],
-            "State": [state(alert, held) for alert in shown],
-            "Since": [f"{at(alert.since, zone)}, {age(alert.since, now)} ago" for alert in shown],
-            "What": [plain(alert.annotations.get("summary", "")) for alert in shown],
-            "Where": [where(alert) for alert in shown],
-            "Runbook": [runbook(alert) for alert in shown],
+            say("Alert"): [f"**{plain(alert.name)}**" for alert in shown],
+            say("State"): [state(alert, held) for alert in shown],
+            say("Since"): [ago_at(alert.since, now, zone) for alert in shown],
+            say("What"): [plain(alert.annotations.get("summary", "")) for alert in shown],
+            say("Where"): [where(alert) for alert in shown],
+            say("Runbook"): [runbook(alert) for alert in shown],
         }
     )
+
+
+def ago_at(then: datetime, now: datetime, zone: tzinfo) -> str:
+    return say("{moment}, {age} ago", moment=at(then, zone), age=age(then, now))
 
 
 def state(alert: Alert, held: list[dict[str, str]]) -> str:
     """Severity and state as one badge; an alert that the Alertmanager tells nobody of says so."""
     colour = "gray" if alert.state != FIRING else "red" if severity(alert) == URGENT else "orange"
-    said = f"{severity(alert) or 'alert'}, {alert.state}" + (", silenced" if dict(alert.labels) in held else "")
+    said = f"{say(SEVERITIES.get(severity(alert), ALERT))}, {say(STATES.get(alert.state, alert.state))}"
+    said += f", {say('silenced')}" if dict(alert.labels) in held else ""
     return f":{colour}-badge[{plain(said)}]"
 
 
@@ -71,7 +80,7 @@ def runbook(alert: Alert) -> str:
 def more_alerts(board: Board) -> str | None:
     """The line for the alerts beyond SHOWN."""
     left = len(board.broken) - SHOWN
-    return f"and {count(left, 'more alert')}" if left > 0 else None
+    return say("and {n} more alerts", n=left) if left > 0 else None
 
 
 def promises(board: Board) -> pa.Table:
@@ -79,15 +88,21 @@ def promises(board: Board) -> pa.Table:
     watched = board.value("watched_1h")
     hour = kept(board.value("late_1h"))
     if hour != UNKNOWN and watched is not None and watched < 0.99:
-        hour += f" ({watched * 60:.0f} min watched)"
+        hour += say(" ({n} min watched)", n=f"{watched * 60:.0f}")
     wrong = board.value("wrong_users")
     return _table(
         {
-            "Promise": ["99 % of users in both stores within 10 s", "Every user stored once and summed once"],
-            "Last 5 min": [kept(board.value("late_5m")), UNKNOWN if wrong is None else f"{gap(wrong)} wrong now"],
-            "Last hour": [hour, ""],
-            "Last 7 days": [kept(board.value("late_7d")), ""],
-            "Budget left of 7 days": [budget(board.value("fresh_budget")), budget(board.value("complete_budget"))],
+            say("Promise"): [
+                say("99 % of users in both stores within 10 s"),
+                say("Every user stored once and summed once"),
+            ],
+            say("Over 5 min"): [
+                kept(board.value("late_5m")),
+                UNKNOWN if wrong is None else say("{n} wrong now", n=gap(wrong)),
+            ],
+            say("Over 1 hour"): [hour, ""],
+            say("Over 7 days"): [kept(board.value("late_7d")), ""],
+            say("Budget left of 7 days"): [budget(board.value("fresh_budget")), budget(board.value("complete_budget"))],
         }
     )
 
@@ -112,11 +127,11 @@ def hops(board: Board) -> pa.Table:
     checks = list(HOPS)
     return _table(
         {
-            "Hop": [HOPS[check][0] for check in checks],
-            "Users/s": [decimal(board.value("rate", check=check)) for check in checks],
-            "In flight": [whole(board.value("in_flight", check=check)) for check in checks],
-            "Lost": [gap(board.value("gap", check=check)) for check in checks],
-            "Must be": [f":gray[{HOPS[check][1]}]" for check in checks],
+            say("Hop"): [say(HOPS[check][0]) for check in checks],
+            say("Users/s"): [decimal(board.value("rate", check=check)) for check in checks],
+            say("In flight"): [whole(board.value("in_flight", check=check)) for check in checks],
+            say("Lost"): [gap(board.value("gap", check=check)) for check in checks],
+            say("Must be"): [f":gray[{say(HOPS[check][1])}]" for check in checks],
         }
     )
 
@@ -127,27 +142,27 @@ def gap(users: float | None) -> str:
         return UNKNOWN
     if not users:
         return ":green[0]"
-    return f":red[**{number(int(users))}**]" if users > 0 else f":red[**{number(int(-users))} too many**]"
+    return f":red[**{number(int(users))}**]" if users > 0 else f":red[**{say('{n} too many', n=number(int(-users)))}**]"
 
 
 def lanes(board: Board) -> pa.Table:
     """One row a lane: does it run, how far behind is it, how long do its users take, does the canary come through."""
     return _table(
         {
-            "Lane": [f"{lane} → {STORES[lane][1]}" for lane in LANES],
-            "Runs": [runs(board.value("lane_up", lane=lane)) for lane in LANES],
-            "Unread for": [seconds(board.value("behind", lane=lane)) for lane in LANES],
+            say("Lane"): [f"{lane} → {STORES[lane][1]}" for lane in LANES],
+            say("Runs"): [runs(board.value("lane_up", lane=lane)) for lane in LANES],
+            say("Unread for"): [seconds(board.value("behind", lane=lane)) for lane in LANES],
             "p50": [seconds(board.value("p50", lane=lane)) for lane in LANES],
             "p95": [seconds(board.value("p95", lane=lane)) for lane in LANES],
-            "Newest user": [ago(board.value("newest_user", store=STORES[lane][0])) for lane in LANES],
-            "Canary": [ago(board.value("canary_age", store=STORES[lane][0])) for lane in LANES],
-            "Canary took": [seconds(board.value("canary_passage", store=STORES[lane][0])) for lane in LANES],
+            say("Newest user"): [ago(board.value("newest_user", store=STORES[lane][0])) for lane in LANES],
+            say("Canary"): [ago(board.value("canary_age", store=STORES[lane][0])) for lane in LANES],
+            say("Canary took"): [seconds(board.value("canary_passage", store=STORES[lane][0])) for lane in LANES],
         }
     )
 
 
 def runs(up: float | None) -> str:
-    return UNKNOWN if up is None else ":green[yes]" if up else ":red[**no**]"
+    return UNKNOWN if up is None else f":green[{say('yes')}]" if up else f":red[**{say('no')}**]"
 
 
 def seconds(value: float | None) -> str:
@@ -155,7 +170,7 @@ def seconds(value: float | None) -> str:
 
 
 def ago(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{span(value)} ago"
+    return UNKNOWN if value is None else say("{time} ago", time=span(value))
 
 
 def decimal(value: float | None) -> str:
@@ -168,12 +183,17 @@ def whole(value: float | None) -> str:
 
 def notes(board: Board) -> str | None:
     """Why nothing comes, where there is a reason that is no fault, and what waits on disk."""
-    said = [f"fetching waits: {reason.replace('_', ' ')}" for reason in board.having("paused", "reason")]
-    said += [f"the source's circuit breaker is {state.replace('_', ' ')}" for state in board.having("breaker", "state")]
-    said += ["every page that was asked for is fetched"] if board.values.get("done") else []
-    said += [f"the auditor hears nothing from {part}" for part in board.having("silent", "part")]
+    said = [
+        say("fetching waits: {reason}", reason=reason.replace("_", " ")) for reason in board.having("paused", "reason")
+    ]
+    said += [
+        say("the source's circuit breaker is {state}", state=state.replace("_", " "))
+        for state in board.having("breaker", "state")
+    ]
+    said += [say("every page that was asked for is fetched")] if board.values.get("done") else []
+    said += [say("the auditor hears nothing from {part}", part=part) for part in board.having("silent", "part")]
     waiting = sum(one.value or 0 for one in board.values.get("outbox", ()))
-    said += [f"{number(int(waiting))} messages wait in the outbox"] if waiting else []
+    said += [say("{n} messages wait in the outbox", n=number(int(waiting)))] if waiting else []
     return sentence(said) or None
 
 
@@ -203,11 +223,12 @@ def of_job(job: str, targets: list[Target]) -> Badge:
     """A job by its worst target."""
     up = [target for target in targets if target.health == "up"]
     down = [target for target in targets if target.health == "down"]
-    share = "" if len(targets) == 1 else f" {len(up)} of {len(targets)}"
+    share = "" if len(targets) == 1 else say(" {n} of {all}", n=len(up), all=len(targets))
     if down:
-        return Badge(f"{job}{share or ' down'}: {plain(reason(down[0])) or 'no answer'}", "red", ":material/cancel:")
+        why = plain(reason(down[0])) or say("no answer")
+        return Badge(f"{job}{share or say(' down')}: {why}", "red", ":material/cancel:")
     if len(up) < len(targets):
-        return Badge(f"{job}{share}: not asked yet", "gray", ":material/hourglass_empty:")
+        return Badge(f"{job}{share}: {say('not asked yet')}", "gray", ":material/hourglass_empty:")
     return Badge(f"{job}{share}", "green", ":material/check_circle:")
 
 
@@ -219,13 +240,14 @@ def reason(target: Target) -> str:
 def as_of(board: Board | Down, now: datetime, zone: tzinfo) -> Badge:
     """How old the numbers on the page are."""
     if isinstance(board, Down):
-        return Badge(f"{board.store} unavailable since {at(board.since, zone)}", "red", ":material/cloud_off:")
+        text = say("{store} unavailable since {moment}", store=board.store, moment=at(board.since, zone))
+        return Badge(text, "red", ":material/cloud_off:")
     if board.as_of is None:
-        return Badge("No numbers yet", "gray", ":material/hourglass_empty:")
+        return Badge(say("No numbers yet"), "gray", ":material/hourglass_empty:")
     if now - board.as_of > STALE_AFTER:
-        text = f"Nothing newer than {at(board.as_of, zone)}, {age(board.as_of, now)} ago"
+        text = say("Nothing newer than {moment}", moment=ago_at(board.as_of, now, zone))
         return Badge(text, "orange", ":material/warning:")
-    return Badge(f"As of {at(board.as_of, zone)}, {age(board.as_of, now)} ago", "green", ":material/check_circle:")
+    return Badge(say("As of {moment}", moment=ago_at(board.as_of, now, zone)), "green", ":material/check_circle:")
 
 
 def _table(columns: Mapping[str, Iterable[str]]) -> pa.Table:

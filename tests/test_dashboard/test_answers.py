@@ -81,8 +81,8 @@ def test_without_any_value_nothing_is_said_to_be_well():
 @pytest.mark.parametrize(
     ("board", "text", "more"),
     [
-        (replace(WELL, alerts=(WATCHDOG, LOST, LATE)), "No", "2 alerts firing, 1 urgent."),
-        (replace(WELL, alerts=(WATCHDOG, LATE)), "Not all of it", "1 alert firing, 0 urgent."),
+        (replace(WELL, alerts=(WATCHDOG, LOST, LATE)), "No", "Alerts firing: 2, urgent: 1."),
+        (replace(WELL, alerts=(WATCHDOG, LATE)), "Not all of it", "Alerts firing: 1, urgent: 0."),
         (replace(WELL, alerts=(WATCHDOG, SOON)), "Not all of it", "Soon is about to fire."),
         (replace(WELL, targets=(UP, GONE)), "Not all of it", "No answer from spark."),
         (but(lane_up=samples("lane", raw=0, stats=1)), "No", "Stopped: raw lane."),

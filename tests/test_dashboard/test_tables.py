@@ -70,10 +70,14 @@ def test_there_is_a_hop_for_each_check_of_the_auditor():
 def test_a_hop_shows_what_passes_flies_and_lacks_and_a_dash_for_what_is_not_known():
     board = of("gap", ({"check": "stored"}, 3.0), ({"check": "summed"}, -1.0), ({"check": "topic"}, 0.0))
     rows = {row["Hop"]: row for row in tables.hops(board).to_pylist()}
-    assert rows["Stored in MongoDB"]["Lost"] == ":red[**3**]"
-    assert rows["Summed in Cassandra"]["Lost"] == ":red[**1 too many**]"
-    assert rows["On the topic"]["Lost"] == ":green[0]"
-    assert (rows["Fetched"]["Lost"], rows["Fetched"]["Users/s"], rows["Fetched"]["In flight"]) == (UNKNOWN,) * 3
+    assert rows["In MongoDB"]["Lost"] == ":red[**3**]"
+    assert rows["In Cassandra's sums"]["Lost"] == ":red[**1 too many**]"
+    assert rows["On users.raw"]["Lost"] == ":green[0]"
+    assert (
+        rows["Fetched, as ingestion counts"]["Lost"],
+        rows["Fetched, as ingestion counts"]["Users/s"],
+        rows["Fetched, as ingestion counts"]["In flight"],
+    ) == (UNKNOWN,) * 3
 
 
 def test_a_lane_of_which_nothing_is_known_has_dashes_and_one_that_stands_says_so():
@@ -95,9 +99,9 @@ def test_a_share_is_never_rounded_up_to_a_kept_promise():
 
 def test_the_hour_tells_how_much_of_it_was_watched():
     board = of("late_1h", ({}, 0.0))
-    assert tables.promises(board).to_pylist()[0]["Last hour"] == "100.00 %"
+    assert tables.promises(board).to_pylist()[0]["Over 1 hour"] == "100.00 %"
     board = replace(board, values={**board.values, "watched_1h": (Sample({}, 0.2),)})
-    assert tables.promises(board).to_pylist()[0]["Last hour"] == "100.00 % (12 min watched)"
+    assert tables.promises(board).to_pylist()[0]["Over 1 hour"] == "100.00 % (12 min watched)"
 
 
 def test_a_budget_that_is_used_up_is_red():

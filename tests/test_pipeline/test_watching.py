@@ -8,11 +8,15 @@ import re
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 import requests
+import streamlit as st
 import yaml
+from streamlit.testing.v1 import AppTest
 
+from dashboard import app, boards
 from grafana import catalogue
 from observability import names
 from observability.settings import ROOT
@@ -55,6 +59,35 @@ def test_every_question_of_every_dashboard_has_an_answer(stack):
     while (left := unanswered()) and time.monotonic() < ends:
         time.sleep(3)
     assert left == []
+
+
+@pytest.mark.parametrize("uid", sorted(one.uid for one in catalogue.BOARDS))
+def test_every_panel_of_our_own_dashboards_page_shows_what_grafana_would(stack, uid, monkeypatch):
+    for key, value in stack.env.items():
+        if key.startswith("VIGIE_"):
+            monkeypatch.setenv(key, value)
+    monkeypatch.setenv("VIGIE_DASHBOARD_METRICS_PORT", "0")  # the running pages have it
+    monkeypatch.setenv("VIGIE_OTLP_ENDPOINT", "off")
+    st.cache_resource.clear()
+    page = AppTest.from_file(app.__file__, default_timeout=60).run()
+    page.query_params["board"] = uid
+    page = page.switch_page(boards.__file__).run()
+    page = page.button(key="boards-all").click().run()
+
+    def empty() -> list[str]:
+        """The panels that show nothing, by their titles."""
+        found, title = [one.label for one in page.run().metric if one.value == "—"], ""
+        assert not page.exception
+        for one in page.main:
+            title = one.value if one.type == "markdown" else title
+            found += [title] if one.type == "caption" and one.value == "No data in this time." else []
+        return found
+
+    with suppress(AssertionError):
+        stack.until(lambda: not empty(), limit_s=60)
+    assert empty() == []
+    assert [one.value for one in page.error] == []
+    assert len(page.metric) + len(page.get("vega_lite_chart")) + len(page.dataframe) > 10
 
 
 def test_every_rule_is_evaluated_and_every_recorded_one_has_data(stack):
