@@ -1,6 +1,6 @@
 # One front door: every verb is one line of `make help`. A setting of .env is given as `make up VIGIE_RATE=100`.
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs journey test check audit test-long images test-compose secrets drill gameday soak rebuild forget tools environment there
+.PHONY: help up down status logs journey test check audit test-long images test-compose secrets drill gameday soak rebuild bench forget tools environment there
 
 PYTHON := .venv/bin/python
 BROKERS ?=
@@ -45,6 +45,10 @@ gameday: there ## drills drawn by a seed, also over each other: MINUTES=20 SEED=
 
 soak: there ## steady load for HOURS=1, with a fault every few minutes, and a verdict on what grows
 	@$(PYTHON) -m chaos --soak $(or $(HOURS),1) $(if $(SEED),--seed $(SEED))
+
+bench: ## measure, against peers and the parts' limits: WHAT=ingest, SHORT=1, AGAINST=earlier.json (docs/performance.md)
+	@engines/bootstrap.sh engines --group peers
+	@$(PYTHON) -m bench $(WHAT) $(if $(SHORT),--short) $(if $(AGAINST),--against $(AGAINST))
 
 check: environment ## style, types, arrows and the tests that need no engine
 	.venv/bin/ruff check .

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The environment of the project: .venv, as uv.lock says. Quick when it is current; as any user; Debian and macOS.
-# `bootstrap.sh engines` also says, first, what the engines lack on this machine.
+# `bootstrap.sh engines` also says, first, what the engines lack on this machine; words behind it go to `uv sync`.
 # It takes uv from the PATH when that is new enough, else it brings the one of .env into the user's cache, once.
 set -eu
 cd "$(dirname "$0")/.."
@@ -24,7 +24,10 @@ if [ -z "$python" ]; then
     fail "Python 3.11, 3.12 or 3.13 is needed; here is $there. Debian: apt install python3 python3-venv; macOS: brew install python@3.13"
 fi
 
-if [ "${1:-}" = engines ]; then "$python" -m engines.tools || exit 1; fi
+if [ "${1:-}" = engines ]; then
+    "$python" -m engines.tools || exit 1
+    shift
+fi
 
 wanted=$(sed -n 's/^UV_VERSION=//p' .env)
 is_new_enough() {
@@ -54,4 +57,4 @@ if [ ! -x .venv/bin/python ]; then
     UV_PYTHON=$python
     export UV_PYTHON
 fi
-exec "$uv" sync --frozen --quiet
+exec "$uv" sync --frozen --quiet "$@"

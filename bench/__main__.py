@@ -1,0 +1,102 @@
+"""
+Measure this machine's Vigie: `python -m bench [WHAT ...]`, everything without a WHAT. See docs/performance.md.
+
+`python -m bench trial` drains with the lanes as they are, and, in turn, as --with and --tree say. Each measure has a system
+of its own. The result is kept below the state folder as JSON, Markdown and HTML.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from bench import draining, growth, ingestion, latency, pages, report, result, system
+from bench.notebook import Notebook
+from bench.readers import LANES
+from bench.result import OURS
+from bench.size import SHORT, WHOLE
+from observability import settings
+from services import hops
+
+TRIAL = "trial"  # only when it is asked for
+Measure = Callable[[system.System, Notebook], None]
+MEASURES: Mapping[str, tuple[Measure, ...]] = {
+    "ingest": (ingestion.measure,),
+    "raw": (draining.parts_of_raw,),
+    "stats": (draining.parts_of_stats,),
+    "end-to-end": (draining.peers, latency.measure),
+    "telemetry": (draining.telemetry,),
+    "growth": (growth.backlogs_and_stored, growth.partitions),
+    "dashboard": (pages.measure,),
+    TRIAL: (draining.trial,),
+}
+FOLDER = "bench"
+EXPECTED = (system.NotUp, result.NoResult, settings.WrongSetting, subprocess.SubprocessError)
+
+
+def run(names: list[str], book: Notebook, changed: Mapping[str, str]) -> None:
+    """
+    Take the samples of these measures, one system after the other.
+
+    Raises:
+        NotUp: a system did not start, or a reader ended by itself.
+    """
+    for name in names:
+        book.what = name
+        for measure in MEASURES[name]:
+            with system.running(**changed) as of:
+                book.note(OURS, "first user in both stores", of.first_users_s, "s", case="start")
+                measure(of, book)
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    made.add_argument("what", nargs="*", choices=[*MEASURES, []], metavar="WHAT", help=", ".join(MEASURES))
+    made.add_argument("--short", action="store_true", help="show in a few minutes that everything measures")
+    made.add_argument("--against", type=Path, metavar="JSON", help="an earlier result to compare with")
+    made.add_argument("--with", action="append", default=[], metavar="KEY=VALUE", dest="tried", help="what is tried")
+    made.add_argument("--tree", type=Path, default=settings.ROOT, help="the working tree whose lanes are tried")
+    made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the system")
+    return made
+
+
+def pairs(words: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """`KEY=VALUE` words as pairs."""
+    parted = (word.partition("=") for word in words)
+    return tuple((key, value) for key, _, value in parted)
+
+
+def main(argv: list[str] | None = None) -> int:
+    asked = parser().parse_args(argv)
+    began = time.monotonic()
+    hops.hush()
+    try:
+        env = settings.environ(running=False)
+        changed = dict(pairs(asked.set))
+        before = result.load(asked.against) if asked.against else None
+        kept = result.begun(env | changed, short=asked.short)
+        tried = replace(LANES, name="tried", changed=pairs(asked.tried), root=asked.tree.resolve())
+        book = Notebook(SHORT if asked.short else WHOLE, tried)
+        try:
+            run(asked.what or [name for name in MEASURES if name != TRIAL], book, changed)
+        finally:
+            kept = msgspec.structs.replace(
+                kept, samples=book.samples, absent=book.absent, seconds=time.monotonic() - began
+            )
+            file = result.keep(kept, Path(env["VIGIE_STATE"]) / FOLDER)
+    except EXPECTED as error:
+        print(error, file=sys.stderr)
+        return 1
+    file.with_suffix(".md").write_text(report.markdown(kept, before))
+    file.with_suffix(".html").write_text(report.html(kept, before))
+    print(f"{report.markdown(kept, before)}\n{file}, .md, .html")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

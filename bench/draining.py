@@ -1,0 +1,122 @@
+"""
+How fast a backlog comes into the stores: the lanes, the limits of their parts, the peers, telemetry on and off.
+
+All readers read the same users, in turn, round after round, each alone: the others are held.
+"""
+
+from contextlib import ExitStack
+from dataclasses import replace
+
+from bench import limits
+from bench.notebook import Notebook
+from bench.readers import LANES, PEERS, Drained, Kind, Reader, reading
+from bench.result import OURS
+from bench.system import System
+from engines import programs, supervise
+from spark.contract import RAW, STATS
+
+RATE, CPU, MEMORY = "users/s", "us/user", "MB"
+QUIET = (
+    ("VIGIE_OTLP_ENDPOINT", "off"),
+    ("VIGIE_TRACE_SHARE", "0"),
+)
+WATCHERS = (programs.PROMETHEUS, programs.ALERTMANAGER, programs.JAEGER, programs.AUDITOR, programs.EXPORTER)
+WARM_S = 120
+
+
+def parts_of_raw(of: System, book: Notebook) -> None:
+    """The raw lane, and what reading a topic and inserting into MongoDB could do at most."""
+    parts(of, book, RAW)
+
+
+def parts_of_stats(of: System, book: Notebook) -> None:
+    """The stats lane, and what Spark's reading and writing into Cassandra could do at most."""
+    parts(of, book, STATS)
+
+
+def parts(of: System, book: Notebook, lane: str) -> None:
+    size = book.size
+    sent = limits.messages(size.messages)
+    of.fill(size.warm)
+    with reading(LANES, of, WARM_S) as lanes:
+        for n in range(size.rounds):
+            users = of.fill(size.backlog).users
+            took = lanes.drain(users, WARM_S)
+            book.note(OURS, "drained", took.rates[lane], RATE, at=n)
+            phases(book, took, lane, n)
+            if lane == RAW:
+                book.note("limit: kafka-python reads", "drained", limits.python_consumes(of, users), RATE, at=n)
+                book.note("limit: JVM client reads", "drained", limits.java_consumes(of, users), RATE, at=n)
+                book.note("limit: MongoDB inserts", "drained", limits.mongodb_inserts(of, sent), RATE, at=n)
+            else:
+                book.note("limit: Spark reads", "drained", limits.spark_reads(of, python=False), RATE, at=n)
+                decoded = limits.spark_reads(of, python=True)
+                book.note("limit: Spark reads, Python decodes", "drained", decoded, RATE, at=n)
+                rate = limits.cassandra_writes(of, size.messages)
+                book.note("limit: Cassandra writes", "rows", rate, "rows/s", at=n)
+
+
+def phases(book: Notebook, took: Drained, lane: str, n: int) -> None:
+    """Where the lane's time went, by Spark's phases."""
+    for phase in ("addBatch", "walCommit", "commitOffsets", "latestOffset", "queryPlanning", "triggerExecution"):
+        ms = sum(mark.ms.get(phase, 0) for mark in took.batches if mark.lane == lane)
+        book.note(f"phase {phase}", "of 1,000 users", ms / max(1, took.users) * 1000, "ms", at=n)
+
+
+def peers(of: System, book: Notebook) -> None:
+    """Both stores, by ours and by every peer that is installed."""
+    size = book.size
+    of.fill(size.warm)
+    with ExitStack() as stack:
+        readers: list[Reader] = []
+        for kind in (LANES, *PEERS):
+            if kind.absent:
+                book.absent[kind.name] = kind.absent
+                continue
+            readers.append(stack.enter_context(reading(kind, of, WARM_S if kind is LANES else 2 * size.slow_s)))
+        for n in range(size.rounds):
+            users = of.fill(size.backlog).users
+            for reader in readers:
+                told(book, reader.kind.name, reader.drain(users, WARM_S if reader.kind is LANES else size.slow_s), n)
+        if size.large:
+            users = of.fill(size.large).users
+            told(book, OURS, readers[0].drain(users, 2 * WARM_S), 0, case=f"backlog {users:,}")
+
+
+def told(book: Notebook, name: str, took: Drained, n: int, case: str = "") -> None:
+    book.note(name, "drained", took.both, RATE, at=n, case=case)
+    book.note(name, "processor time", took.cpu_us, CPU, at=n, case=case)
+    book.note(name, "memory", took.reader.memory / 2**20, MEMORY, at=n, case=case)
+    written = took.reader.written + sum(one.written for one in took.engines.values())
+    book.note(name, "written to disk", written / max(1, took.users), "bytes/user", at=n, case=case)
+
+
+def telemetry(of: System, book: Notebook) -> None:
+    """Everything that watches, on and off: traces, watchers, and what is asked of the engines."""
+    variants(of, book, (LANES, replace(LANES, name="telemetry off", changed=QUIET)))
+
+
+def trial(of: System, book: Notebook) -> None:
+    """The lanes as they are, and as somebody wants to try them."""
+    variants(of, book, (LANES, book.tried))
+
+
+def variants(of: System, book: Notebook, kinds: tuple[Kind, ...]) -> None:
+    """The lanes with different settings, in turn, each started anew on the same checkpoints."""
+    size = book.size
+    watched = [name for name in supervise.processes(of.state) if name in WATCHERS]
+    for n in range(size.rounds):
+        for kind in kinds if n % 2 == 0 else kinds[::-1]:
+            off = kind.changed == QUIET
+            if off:
+                supervise.stop(of.state, *watched)
+            of.fill(size.warm)
+            with reading(kind, of, WARM_S) as reader:
+                users = of.fill(size.backlog).users
+                took = reader.drain(users, WARM_S)
+            told(book, kind.name, took, n)
+            for lane, rate in took.rates.items():
+                book.note(kind.name, f"drained, {lane}", rate, RATE, at=n)
+            if off:
+                for name in watched:
+                    supervise.start(of.state, name)

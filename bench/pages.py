@@ -1,0 +1,47 @@
+"""How long the live page's questions to the stores take, at rest and while a backlog drains."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from bench.draining import WARM_S
+from bench.notebook import Notebook
+from bench.readers import LANES, reading
+from bench.system import System
+from dashboard import queries
+from observability import settings
+from services import hops
+from spark import stores
+from spark.contract import DATABASE
+
+TIMES = 20
+AT_REST, WHILE = "at rest", "while a backlog drains"
+
+
+def measure(of: System, book: Notebook) -> None:
+    """Each of the page's questions, again and again."""
+    wanted = settings.read(stores.Settings, of.env)
+    of.fill(book.size.warm)
+    session = hops.cassandra(wanted)
+    with reading(LANES, of, WARM_S) as lanes, hops.mongo(wanted) as client:
+        statements = queries.prepare(session)
+        questions: dict[str, Callable[[], object]] = {
+            "sums": lambda: queries.sums(session, statements, datetime.now(UTC)),
+            "newest users": lambda: queries.newest(client[DATABASE]),
+            "count of users": lambda: queries.stored(client[DATABASE]),
+        }
+        ask(book, questions, AT_REST)
+        users = of.fill(2 * book.size.backlog).users
+        since = lanes.log.stat().st_size
+        lanes.read(1, WARM_S, since)
+        ask(book, questions, WHILE)
+        lanes.read(users, WARM_S, since)
+    session.cluster.shutdown()
+
+
+def ask(book: Notebook, questions: dict[str, Callable[[], object]], case: str) -> None:
+    for n in range(TIMES):
+        for name, question in questions.items():
+            began = time.perf_counter()
+            question()
+            book.note(name, "answered", (time.perf_counter() - began) * 1000, "ms", at=n, case=case)

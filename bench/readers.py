@@ -1,0 +1,191 @@
+"""
+Who reads users.raw into the stores, ours and the peers: a process that can be held, let go, and asked how far it is.
+
+A drain is measured warm: the reader has read everything, is held (SIGSTOP), the topic is filled, it is let go. What it
+logs tells when which users were written; `batch done` lines, as the lanes have them.
+"""
+
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.util import find_spec
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from bench import system
+from bench.result import OURS
+from bench.system import Cost, System
+from observability import settings
+from spark.contract import RAW, STATS
+
+DONE = '"event":"batch done"'
+SINKS = (RAW, STATS)
+END_S, ASK_S = 25, 0.1
+
+
+@dataclass(frozen=True)
+class Kind:
+    """
+    A reader's name, its module with the words behind it, the library that it cannot do without.
+
+    `changed` are settings of its own; `root` is the working tree that it is run from.
+    """
+
+    name: str
+    module: tuple[str, ...]
+    library: str = ""
+    changed: tuple[tuple[str, str], ...] = ()
+    root: Path = settings.ROOT
+
+    @property
+    def absent(self) -> str:
+        """Why it cannot run here; empty if it can."""
+        missing = self.library and find_spec(self.library) is None
+        return f"{self.library} is not installed: engines/bootstrap.sh engines --group peers" if missing else ""
+
+
+LANES = Kind(OURS, system.LANES)
+PLAIN = Kind("kafka-python, bulk", ("bench.peers.plain",))
+QUIX = Kind("Quix Streams", ("bench.peers.quix",), "quixstreams")
+BYTEWAX = Kind("Bytewax", ("bytewax.run", "bench.peers.flow:flow()"), "bytewax")
+FAMILY = Kind("row by row", ("bench.peers.rows",), changed=(("VIGIE_SPARK_UI_PORT", "14041"),))
+PEERS = (PLAIN, QUIX, BYTEWAX, FAMILY)
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """A `batch done` line: `rows` of a sink, written at `at`, or, as Spark tells it, `ms` after `started`."""
+
+    lane: str
+    rows: int
+    at: float = 0.0
+    started: str = ""
+    ms: dict[str, int] = {}
+
+    @property
+    def ended(self) -> float:
+        """Unix time."""
+        if self.at:
+            return self.at
+        return datetime.fromisoformat(self.started).timestamp() + self.ms["triggerExecution"] / 1000
+
+
+@dataclass(frozen=True)
+class Drained:
+    """Users a second into each sink, and into both; what the reader and the engines used for so many users."""
+
+    users: int
+    seconds: float
+    rates: Mapping[str, float]
+    both: float
+    reader: Cost
+    engines: Mapping[str, Cost]
+    batches: tuple[Mark, ...]
+
+    @property
+    def cpu_us(self) -> float:
+        """Microseconds of processor a user, of the reader and the engines."""
+        return (self.reader.cpu_s + sum(one.cpu_s for one in self.engines.values())) / max(1, self.users) * 1e6
+
+
+class Reader:
+    """One that runs; everything that it has not read is its backlog."""
+
+    def __init__(self, kind: Kind, of: System) -> None:
+        self.kind, self.system = kind, of
+        self.log = of.state.log(f"bench-{kind.name.replace(' ', '-')}-{time.time_ns()}")
+        env = of.env | dict(kind.changed)
+        with self.log.open("wb") as log:
+            command = [sys.executable, "-m", *kind.module]
+            self.process = psutil.Popen(command, env=env, cwd=kind.root, stdout=log, stderr=log)
+
+    def marks(self, since: int = 0) -> list[Mark]:
+        """The batches that it has told of, from a place of its log on."""
+        with self.log.open("rb") as log:
+            log.seek(since)
+            lines = [line for line in log.read().decode(errors="replace").splitlines() if DONE in line]
+        return [msgspec.json.decode(line, type=Mark) for line in lines]
+
+    def done(self, since: int = 0) -> dict[str, int]:
+        """Users by sink."""
+        found = dict.fromkeys(SINKS, 0)
+        for mark in self.marks(since):
+            found[mark.lane] += mark.rows
+        return found
+
+    def read(self, users: int, limit_s: float, since: int = 0) -> bool:
+        """Wait until both sinks have so many users; False if the time is over before. A held one is let go."""
+        self.send(signal.SIGCONT)
+        ends = time.monotonic() + limit_s
+        while min(self.done(since).values()) < users:
+            if not self.process.is_running() or self.process.status() == psutil.STATUS_ZOMBIE:
+                raise system.NotUp(f"{self.kind.name} has ended: {self.log.read_text(errors='replace')[-1500:]}")
+            if time.monotonic() > ends:
+                return False
+            time.sleep(ASK_S)
+        return True
+
+    def send(self, sign: signal.Signals) -> None:
+        for one in system.tree(self.process.pid):
+            with suppress(psutil.Error):
+                one.send_signal(sign)
+
+    def drain(self, users: int, limit_s: float) -> Drained:
+        """
+        Read a backlog of so many users, or as many of them as `limit_s` lets; it is held before and after.
+
+        Raises:
+            NotUp: nothing at all was written, or the process has ended.
+        """
+        since, before, engines = self.log.stat().st_size, system.cost(self.process.pid), self.system.costs()
+        began = time.time()
+        self.read(users, limit_s, since)
+        self.send(signal.SIGSTOP)
+        marks = self.marks(since)
+        done, last = dict.fromkeys(SINKS, 0), dict.fromkeys(SINKS, began)
+        for mark in marks:
+            done[mark.lane] += mark.rows
+            last[mark.lane] = max(last[mark.lane], mark.ended)
+        if not min(done.values()):
+            raise system.NotUp(f"{self.kind.name} has written nothing in {limit_s:.0f} s: {self.log}")
+        rates = {sink: done[sink] / max(1e-3, last[sink] - began) for sink in SINKS}
+        seconds = max(last.values()) - began
+        used = {name: one.less(engines.get(name, Cost())) for name, one in self.system.costs().items()}
+        mine = system.cost(self.process.pid).less(before)
+        whole = min(done.values())
+        return Drained(whole, seconds, rates, whole / max(1e-3, seconds), mine, used, tuple(marks))
+
+    def end(self) -> None:
+        """Let it go and stop it with everything below it."""
+        below = system.tree(self.process.pid)
+        self.send(signal.SIGCONT)
+        with suppress(psutil.Error):
+            self.process.terminate()
+        with suppress(psutil.TimeoutExpired):
+            self.process.wait(END_S)
+        for one in below:
+            with suppress(psutil.Error):
+                one.kill()
+
+
+@contextmanager
+def reading(kind: Kind, of: System, limit_s: float) -> Iterator[Reader]:
+    """
+    A reader that has read the topic to its end, or as far as `limit_s` lets, and is held; it is ended with the `with`.
+
+    Raises:
+        NotUp: it has ended by itself.
+    """
+    reader = Reader(kind, of)
+    try:
+        reader.read(of.users - of.read.get(kind.module, 0), limit_s)
+        reader.send(signal.SIGSTOP)
+        yield reader
+        of.read[kind.module] = of.read.get(kind.module, 0) + min(reader.done().values())
+    finally:
+        reader.end()

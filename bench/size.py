@@ -1,0 +1,51 @@
+"""How much is measured: the whole bench, or a short form that only shows that everything measures."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Size:
+    """Users, rounds and seconds. `slow_s` is all that a peer gets of a drain; `backlog` is a round's."""
+
+    rounds: int
+    warm: int
+    backlog: int
+    messages: int  # for the limits of parts
+    slow_s: float
+    rates: tuple[int, ...]  # users/s
+    settle_s: float
+    watch_s: float
+    backlogs: tuple[int, ...]
+    stored: tuple[int, ...]
+    partitions: tuple[int, ...]
+    large: int  # the backlog that is drained once
+
+
+WHOLE = Size(
+    rounds=3,
+    warm=10_000,
+    backlog=20_000,
+    messages=20_000,
+    slow_s=20,
+    rates=(10, 66, 300, 1000),
+    settle_s=10,
+    watch_s=40,
+    backlogs=(10_000, 30_000, 100_000),
+    stored=(10_000, 100_000, 1_000_000),
+    partitions=(3, 6, 12, 24),
+    large=200_000,
+)
+SHORT = Size(
+    rounds=1,
+    warm=400,
+    backlog=1000,
+    messages=1000,
+    slow_s=15,
+    rates=(50,),
+    settle_s=2,
+    watch_s=8,
+    backlogs=(500, 1000),
+    stored=(1000, 3000),
+    partitions=(3, 6),
+    large=0,
+)

@@ -1,0 +1,211 @@
+"""
+A system of its own under measure: its start, the users that fill its topic, and what its processes have used.
+
+It is brought up as a user does, on ports and a state folder of its own. Ingestion and the lanes then stand still, so
+that whoever is measured runs alone.
+
+    NotUp       the system did not start, or did not fill; the text says what it said
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+from dotenv import dotenv_values
+
+from engines import config, programs, supervise, tools
+from engines.state import State
+from observability import settings
+from services import hops
+
+PAGE = 100  # users of a page
+FIRST_PAGES = 2
+UP_S, DOWN_S, FILL_S = 400, 200, 200
+RUN = {
+    "VIGIE_SEED": "bench",
+    "VIGIE_RATE": "20",
+    "VIGIE_PAGE_SIZE": str(PAGE),
+    "VIGIE_PAGES": str(FIRST_PAGES),
+    "VIGIE_BUDGET_USERS": "0",
+    "VIGIE_SIMULATOR_LIMIT_USERS": "0",
+    "VIGIE_CANARY_S": "0",  # every message is a user: what is read can be told by number
+}
+LANES = ("spark.lanes",)
+FIRST_USERS = re.compile(r"([0-9.]+) s +users +are in both stores")
+
+
+class NotUp(Exception):
+    """The system did not start, or did not fill; the text says what it said."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a process and all below it have used: processor seconds, bytes written to disk; and its memory now."""
+
+    cpu_s: float = 0.0
+    written: int = 0
+    memory: int = 0
+
+    def less(self, other: "Cost") -> "Cost":
+        return Cost(self.cpu_s - other.cpu_s, self.written - other.written, self.memory)
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What a fill took: users acknowledged by the brokers, seconds of the clock, processor seconds of ingestion."""
+
+    users: int
+    seconds: float
+    cpu_s: float
+
+
+@dataclass
+class System:
+    """A running system; `env` is the environment of its processes, `first_users_s` from its start to both stores."""
+
+    env: dict[str, str]
+    state: State
+    first_users_s: float
+    pages: int = FIRST_PAGES
+    read: dict[tuple[str, ...], int] = field(default_factory=dict)  # by each reader, when it ended
+
+    @property
+    def users(self) -> int:
+        """All that were let in."""
+        return self.pages * PAGE
+
+    def setting(self, name: str) -> str:
+        return self.env[f"VIGIE_{name}"]
+
+    def acknowledged(self) -> int:
+        return hops.of_outbox(self.hops).acknowledged or 0
+
+    @property
+    def hops(self) -> hops.Settings:
+        return settings.read(hops.Settings, self.env)
+
+    @contextmanager
+    def ingesting(self, **changed: str) -> Iterator[psutil.Popen]:
+        """Ingestion runs meanwhile, with these settings changed."""
+        log = self.state.log("bench-ingest").open("ab")
+        command = [sys.executable, "-m", "services.ingest"]
+        process = psutil.Popen(command, env=self.env | changed, cwd=settings.ROOT, stdout=log, stderr=log)
+        try:
+            yield process
+        finally:
+            log.close()
+            process.terminate()
+            process.wait(20)
+
+    def fill(self, users: int) -> Filled:
+        """
+        Let so many new users in, as fast as ingestion goes, and wait until the brokers have them.
+
+        Raises:
+            NotUp: they did not in FILL_S.
+        """
+        before, self.pages = self.acknowledged(), self.pages + -(-users // PAGE)
+        with self.ingesting(VIGIE_PAGES=str(self.pages), VIGIE_RATE="0") as process:
+            until(lambda: self.acknowledged() > before, FILL_S, "the first page")
+            began, first = time.monotonic(), self.acknowledged()
+            until(lambda: self.acknowledged() >= self.users, FILL_S, f"{users} users in the topic")
+            seconds, used = time.monotonic() - began, process.cpu_times()
+        there = self.acknowledged()
+        return Filled(there - before, seconds * (there - before) / max(1, there - first), used.user + used.system)
+
+    def costs(self) -> dict[str, Cost]:
+        """What each supervised program has used up to now."""
+        return {one.name: cost(one.pid) for one in supervise.processes(self.state).values() if one.pid}
+
+
+def until(so: Callable[[], bool], limit_s: float, what: str) -> None:
+    """
+    Wait until it is so.
+
+    Raises:
+        NotUp: it is not, after `limit_s`.
+    """
+    ends = time.monotonic() + limit_s
+    while not so():
+        if time.monotonic() > ends:
+            raise NotUp(f"{what}: not within {limit_s:.0f} s")
+        time.sleep(0.2)
+
+
+def tree(pid: int) -> list[psutil.Process]:
+    """A process and everything below it; empty when it is gone."""
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    return []
+
+
+def cost(pid: int) -> Cost:
+    """What a process and everything below it have used; of those that have ended only what their parents know."""
+    cpu_s, written, memory = 0.0, 0, 0
+    for one in tree(pid):
+        with suppress(psutil.Error):
+            used = one.cpu_times()
+            cpu_s += used.user + used.system + used.children_user + used.children_system
+            memory += one.memory_info().rss
+            written += one.io_counters().write_bytes if hasattr(one, "io_counters") else 0
+    return Cost(cpu_s, written, memory)
+
+
+def ports(file: Mapping[str, str | None]) -> dict[str, str]:
+    """Every port of the settings' file, moved out of the way of a system that runs on them."""
+    moved = {key: int(value) for key, value in file.items() if key.endswith("_PORT") and value and value.isdigit()}
+    return {key: str(number + 10_000 if number < 20_000 else number - 10_000) for key, number in moved.items()}
+
+
+@contextmanager
+def running(**changed: str) -> Iterator[System]:
+    """
+    A system while the `with` lasts; only its engines, its simulator and its watchers run, the pipeline waits.
+
+    Raises:
+        NotUp: it did not start.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="vigie-bench-"))
+    outer = {key: value for key, value in os.environ.items() if not key.startswith("VIGIE_")}
+    file = dotenv_values(os.environ.get("VIGIE_ENV_FILE", settings.ROOT / ".env"))
+    outer |= ports(file) | RUN | changed | {"VIGIE_STATE": str(folder)}
+    state = State(folder)
+    try:
+        started = engines(outer, "up", UP_S)
+        found = FIRST_USERS.search(started.stdout)
+        if started.returncode or not found:
+            raise NotUp(f"make up: {started.stdout[-2000:]}{started.stderr[-2000:]}")
+        env = config.environ(outer, running=True)
+        java = tools.java(env)
+        assert java is not None, "it has started"  # noqa: S101
+        made = System(programs.environment(env, state, java.home), state, float(found[1]))
+        until(lambda: all_read(made), UP_S, "the first users in both stores")
+        supervise.stop(state, programs.INGEST, programs.SPARK, programs.DASHBOARD)
+        made.read[LANES] = made.users
+        yield made
+    finally:
+        engines(outer, "down", DOWN_S)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def all_read(of: System) -> bool:
+    """Whether both lanes have read everybody."""
+    now = hops.ask(of.hops)[0]
+    return (now.read_raw or 0) >= of.users <= (now.read_stats or 0)
+
+
+def engines(env: Mapping[str, str], verb: str, limit_s: float) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "engines", verb]
+    return subprocess.run(
+        command, cwd=settings.ROOT, env=dict(env), capture_output=True, text=True, timeout=limit_s, check=False
+    )

@@ -1,0 +1,70 @@
+"""What the measures are made of, without an engine: quantiles, marks, messages, ports."""
+
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+from dotenv import dotenv_values
+
+from bench import limits, system
+from bench.__main__ import MEASURES, main, parser
+from bench.latency import quantile
+from bench.peers import job
+from bench.readers import PEERS, Mark
+from observability import settings
+from services import contract
+from spark import documents
+
+
+@pytest.mark.parametrize(("q", "value"), [(0.5, 1.0), (0.75, 1.5), (0.25, 0.5), (1.0, 2.0)])
+def test_a_quantile_lies_within_its_bucket_by_proportion(q, value):
+    assert quantile({1.0: 50, 2.0: 100, float("inf"): 100}, q) == value
+
+
+def test_a_quantile_beyond_the_last_bound_is_that_bound():
+    assert quantile({1.0: 1, 2.0: 1, float("inf"): 100}, 0.99) == 2.0
+
+
+def test_a_batch_ends_when_spark_or_the_peer_says():
+    assert Mark("raw", 1, started="2026-01-01T00:00:00.000Z", ms={"triggerExecution": 1500}).ended % 10 == 1.5
+    assert Mark("raw", 1, at=12.0).ended == 12.0
+
+
+def test_messages_are_users_as_the_topic_has_them_each_another():
+    sent = limits.messages(20)
+    events = [contract.decode(value) for _, value in sent]
+    assert [event.user_id.encode() for event in events] == [key for key, _ in sent]
+    assert len({event.user_id for event in events}) == 20
+
+
+def test_a_peer_stores_the_document_that_the_lane_stores():
+    _, value = limits.messages(1)[0]
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    lanes = documents.document(contract.decode(value), 1, 2, at)
+    peer = job.document(msgspec.json.decode(value), 1, 2, 1000 * int(at.timestamp()))
+    assert peer | {"stored_at": 0} == {k: v for k, v in (lanes | {"stored_at": 0}).items() if k != "trace_id"}
+
+
+def test_the_ports_of_a_measured_system_are_its_own():
+    file = dotenv_values(settings.ROOT / ".env")
+    moved = system.ports(file)
+    assert len(set(moved.values())) == len(moved)
+    assert not {value for key, value in file.items() if key.endswith("_PORT")} & set(moved.values())
+    assert all(1024 < int(port) < 32768 for port in moved.values())
+
+
+def test_every_word_of_the_front_door_is_a_measure():
+    assert parser().parse_args([]).what == []
+    assert set(MEASURES) == {"ingest", "raw", "stats", "end-to-end", "telemetry", "growth", "dashboard", "trial"}
+    with pytest.raises(SystemExit):
+        main(["speed"])
+
+
+def test_an_earlier_result_that_is_none_stops_before_anything_starts(tmp_path, capsys):
+    assert main(["ingest", "--against", str(tmp_path / "none.json")]) == 1
+    assert "none.json" in capsys.readouterr().err
+
+
+def test_a_peer_whose_library_is_missing_says_how_to_have_it():
+    for kind in PEERS:
+        assert kind.absent == "" or "--group peers" in kind.absent
