@@ -1,8 +1,8 @@
 """
 Measure this machine's Vigie: `python -m bench [WHAT ...]`, everything without a WHAT. See docs/performance.md.
 
-`python -m bench trial` drains with the lanes as they are, and, in turn, as --with and --tree say. Each measure has a system
-of its own. The result is kept below the state folder as JSON, Markdown and HTML.
+`python -m bench trial` drains with the lanes as they are, and, in turn, as --with and --tree say. Each measure has a
+system of its own. The result is kept below the state folder as JSON, Markdown and HTML.
 """
 
 import argparse

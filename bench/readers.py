@@ -59,19 +59,19 @@ PEERS = (PLAIN, QUIX, BYTEWAX, FAMILY)
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """A `batch done` line: `rows` of a sink, written at `at`, or, as Spark tells it, `ms` after `started`."""
+    """A `batch done` line: `rows` of a sink, there at `written` (Unix) or, as Spark tells it, `ms` after `started`."""
 
     lane: str
     rows: int
-    at: float = 0.0
+    written: float = 0.0
     started: str = ""
     ms: dict[str, int] = {}
 
     @property
     def ended(self) -> float:
         """Unix time."""
-        if self.at:
-            return self.at
+        if self.written:
+            return self.written
         return datetime.fromisoformat(self.started).timestamp() + self.ms["triggerExecution"] / 1000
 
 

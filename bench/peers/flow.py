@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import bytewax.operators as op
-from bytewax.connectors.kafka import KafkaSource, KafkaSourceMessage
+from bytewax.connectors.kafka import KafkaSource
 from bytewax.dataflow import Dataflow
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 
@@ -31,7 +31,7 @@ class Stores(DynamicSink[tuple[str, list[Document]]]):
         return Partition()
 
 
-def parsed(message: KafkaSourceMessage[bytes, bytes]) -> tuple[str, Document]:
+def parsed(message: Any) -> tuple[str, Document]:
     """The document, keyed by its partition, by which it is batched."""
     at = int(message.timestamp[1])
     return str(message.partition), job.document(json.loads(message.value), message.partition, message.offset, at)

@@ -121,5 +121,5 @@ def added(sums: dict[Key, tuple[int, int]], key: Key, age: int) -> Key:
 
 def tell(sink: str, rows: int) -> None:
     """A line as the lanes log it."""
-    line = {"event": "batch done", "lane": sink, "rows": rows, "at": time.time()}
+    line = {"event": "batch done", "lane": sink, "rows": rows, "written": time.time()}
     print(json.dumps(line, separators=(",", ":")), flush=True)

@@ -27,7 +27,7 @@ def test_a_quantile_beyond_the_last_bound_is_that_bound():
 
 def test_a_batch_ends_when_spark_or_the_peer_says():
     assert Mark("raw", 1, started="2026-01-01T00:00:00.000Z", ms={"triggerExecution": 1500}).ended % 10 == 1.5
-    assert Mark("raw", 1, at=12.0).ended == 12.0
+    assert Mark("raw", 1, written=12.0).ended == 12.0
 
 
 def test_messages_are_users_as_the_topic_has_them_each_another():
