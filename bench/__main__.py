@@ -2,10 +2,11 @@
 Measure this machine's Vigie: `python -m bench [WHAT ...]`, everything without a WHAT. See docs/performance.md.
 
 `python -m bench trial` drains with the lanes as they are, and, in turn, as --with and --tree say. Each measure has a
-system of its own. The result is kept below the state folder as JSON, Markdown and HTML.
+system of its own, but in the short form. The result is kept below the state folder as JSON, Markdown and HTML.
 """
 
 import argparse
+import signal
 import subprocess
 import sys
 import time
@@ -41,16 +42,18 @@ EXPECTED = (system.NotUp, result.NoResult, settings.WrongSetting, subprocess.Sub
 
 def run(names: list[str], book: Notebook, changed: Mapping[str, str]) -> None:
     """
-    Take the samples of these measures, one system after the other.
+    Take the samples of these measures, each in a system of its own; of the short form, all in one.
 
     Raises:
         NotUp: a system did not start, or a reader ended by itself.
     """
-    for name in names:
-        book.what = name
-        for measure in MEASURES[name]:
-            with system.running(**changed) as of:
-                book.note(OURS, "first user in both stores", of.first_users_s, "s", case="start")
+    todo = [(name, measure) for name in names for measure in MEASURES[name]]
+    for some in [todo] if book.size is SHORT else [[one] for one in todo]:
+        with system.running(**changed) as of:
+            for name, measure in some:
+                if book.what != name:
+                    book.what = name
+                    book.note(OURS, "first user in both stores", of.first_users_s, "s", case="start")
                 measure(of, book)
 
 
@@ -74,6 +77,7 @@ def pairs(words: Iterable[str]) -> tuple[tuple[str, str], ...]:
 def main(argv: list[str] | None = None) -> int:
     asked = parser().parse_args(argv)
     began = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # whatever was started is ended
     hops.hush()
     try:
         env = settings.environ(running=False)

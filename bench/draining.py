@@ -74,6 +74,7 @@ def peers(of: System, book: Notebook) -> None:
                 book.absent[kind.name] = kind.absent
                 continue
             readers.append(stack.enter_context(reading(kind, of, WARM_S if kind is LANES else 2 * size.slow_s)))
+            book.say(f"{kind.name} has read {min(readers[-1].done().values()):,} users and waits for its turn")
         for n in range(size.rounds):
             users = of.fill(size.backlog).users
             for reader in readers:

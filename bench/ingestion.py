@@ -39,11 +39,7 @@ def measure(of: System, book: Notebook) -> None:
 
 
 def outbox_and_publisher(of: System, sent: list[limits.Message]) -> tuple[float, float]:
-    """
-    How many users a second a new outbox keeps, page by page, and how many its publisher then delivers.
-
-    They go to users.raw, whose readers have met them after the first round; so it is left out of drains.
-    """
+    """How many users a second a new outbox keeps, page by page, and how many its publisher then delivers."""
     events = [contract.decode(value) for _, value in sent]
     with tempfile.TemporaryDirectory() as folder:
         outbox = Outbox(Path(folder, "outbox.sqlite"))
@@ -62,6 +58,7 @@ def outbox_and_publisher(of: System, sent: list[limits.Message]) -> tuple[float,
         began, there = time.monotonic(), outbox.counts().waiting
         until(lambda: not outbox.waiting(0, 1), 120, "the outbox in the topic")
         published = there / (time.monotonic() - began)
+        of.strangers += there
         stopping.set()
         thread.join(10)
         outbox.close()

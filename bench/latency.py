@@ -32,8 +32,7 @@ def measure(of: System, book: Notebook) -> None:
         lanes.send(signal.SIGCONT)
         for rate in book.size.rates:
             at_rate(of, book, rate, lanes.process.pid)
-        until(lambda: min(lanes.done().values()) >= of.acknowledged() - of.read[LANES.module], WARM_S, "all stored")
-        of.pages = of.acknowledged() // PAGE
+        until(lambda: min(lanes.done().values()) >= of.users - of.read[LANES.module], WARM_S, "all stored")
 
 
 def at_rate(of: System, book: Notebook, rate: int, lanes: int) -> None:

@@ -70,18 +70,23 @@ class Filled:
 
 @dataclass
 class System:
-    """A running system; `env` is the environment of its processes, `first_users_s` from its start to both stores."""
+    """
+    A running system; `env` is the environment of its processes, `first_users_s` from its start to both stores.
+
+    `pages` of RUN's seed are fetched; `strangers` are messages on users.raw that another outbox than its own has sent.
+    """
 
     env: dict[str, str]
     state: State
     first_users_s: float
     pages: int = FIRST_PAGES
+    strangers: int = 0
     read: dict[tuple[str, ...], int] = field(default_factory=dict)  # by each reader, when it ended
 
     @property
     def users(self) -> int:
-        """All that were let in."""
-        return self.pages * PAGE
+        """All messages on users.raw."""
+        return self.acknowledged() + self.strangers
 
     def setting(self, name: str) -> str:
         return self.env[f"VIGIE_{name}"]
@@ -117,7 +122,9 @@ class System:
         with self.ingesting(VIGIE_PAGES=str(self.pages), VIGIE_RATE="0") as process:
             until(lambda: self.acknowledged() > before, FILL_S, "the first page")
             began, first = time.monotonic(), self.acknowledged()
-            until(lambda: self.acknowledged() >= self.users, FILL_S, f"{users} users in the topic")
+            until(
+                lambda: self.acknowledged() >= before + -(-users // PAGE) * PAGE, FILL_S, f"{users} users in the topic"
+            )
             seconds, used = time.monotonic() - began, process.cpu_times()
         there = self.acknowledged()
         return Filled(there - before, seconds * (there - before) / max(1, there - first), used.user + used.system)
@@ -191,7 +198,7 @@ def running(**changed: str) -> Iterator[System]:
         made = System(programs.environment(env, state, java.home), state, float(found[1]))
         until(lambda: all_read(made), UP_S, "the first users in both stores")
         supervise.stop(state, programs.INGEST, programs.SPARK, programs.DASHBOARD)
-        made.read[LANES] = made.users
+        made.read[LANES] = made.users  # by the lanes of its start
         yield made
     finally:
         engines(outer, "down", DOWN_S)
@@ -201,7 +208,7 @@ def running(**changed: str) -> Iterator[System]:
 def all_read(of: System) -> bool:
     """Whether both lanes have read everybody."""
     now = hops.ask(of.hops)[0]
-    return (now.read_raw or 0) >= of.users <= (now.read_stats or 0)
+    return (now.read_raw or 0) >= of.pages * PAGE <= (now.read_stats or 0)
 
 
 def engines(env: Mapping[str, str], verb: str, limit_s: float) -> subprocess.CompletedProcess[str]:
