@@ -1,5 +1,7 @@
 """Quix Streams: a streaming dataframe into a sink of both stores, which is written at each checkpoint."""
 
+import os
+
 from quixstreams import Application
 from quixstreams.sinks import BatchingSink, SinkBatch
 
@@ -26,6 +28,7 @@ def main() -> None:
         auto_offset_reset="earliest",
         commit_every=3 * job.AT_ONCE,  # a batch for each of three partitions
         consumer_extra_config=group,
+        state_dir=f"{os.environ['TMPDIR']}/quix",
         loglevel="WARNING",
     )
     app.dataframe(app.topic(USERS, value_deserializer="json")).sink(Stores())
