@@ -117,7 +117,8 @@ def java_produces(of: System, sent: Sequence[Message], folder: Path) -> float:
 
 def java_consumes(of: System, users: int) -> float:
     """The JVM client by `kafka-consumer-perf-test`, its join of a group left out."""
-    words = ["--bootstrap-server", of.setting("KAFKA_BOOTSTRAP"), "--topic", contract.USERS, "--num-records", str(users)]
+    words = ["--bootstrap-server", of.setting("KAFKA_BOOTSTRAP"), "--topic", contract.USERS]
+    words += ["--num-records", str(users)]
     said = tool(of, "org.apache.kafka.tools.ConsumerPerformance", *words)
     return float(said.strip().splitlines()[-1].split(",")[-1])
 
