@@ -11,7 +11,7 @@ from bench import limits
 from bench.notebook import Notebook
 from bench.readers import LANES, PEERS, Drained, Kind, Reader, reading
 from bench.result import OURS
-from bench.system import System
+from bench.system import NotUp, System
 from engines import programs, supervise
 from spark.contract import RAW, STATS
 
@@ -21,7 +21,7 @@ QUIET = (
     ("VIGIE_TRACE_SHARE", "0"),
 )
 WATCHERS = (programs.PROMETHEUS, programs.ALERTMANAGER, programs.JAEGER, programs.AUDITOR, programs.EXPORTER)
-WARM_S = 120
+WARM_S = 240
 
 
 def parts_of_raw(of: System, book: Notebook) -> None:
@@ -73,7 +73,13 @@ def peers(of: System, book: Notebook) -> None:
             if kind.absent:
                 book.absent[kind.name] = kind.absent
                 continue
-            readers.append(stack.enter_context(reading(kind, of, WARM_S if kind is LANES else 2 * size.slow_s)))
+            try:
+                readers.append(stack.enter_context(reading(kind, of, 2 * size.slow_s if kind.slow else WARM_S)))
+            except NotUp as error:
+                if kind is LANES:
+                    raise
+                book.absent[kind.name] = str(error)
+                continue
             book.say(f"{kind.name} has read {min(readers[-1].done().values()):,} users and waits for its turn")
         for n in range(size.rounds):
             users = of.fill(size.backlog).users
