@@ -52,6 +52,12 @@ def lines() -> tuple[Line, ...] | str:
         return error.strerror or type(error).__name__
 
 
+@st.cache_data(ttl=60, max_entries=1, show_spinner=False)
+def experiments() -> tuple[history.Drill, ...]:
+    """What can be run."""
+    return history.experiments(EXPERIMENTS)
+
+
 @st.fragment(run_every=EVERY)
 @process.run_of("drills")
 def verdicts() -> None:
@@ -138,7 +144,7 @@ def button() -> None:
     if not wanted().drill_button:
         st.caption(say(NO_BUTTON))
         return
-    drills = history.experiments(EXPERIMENTS)
+    drills = experiments()
     if not drills:
         st.caption(say("There are no experiments here to run."))
         return

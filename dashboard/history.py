@@ -19,7 +19,7 @@ LARGEST = 2**20  # of the file, its end is read
 MOST = 2_000  # lines
 REPORTS = 50
 MARGIN_PX = 100  # of a chart: the axis, its title and the legend
-SAID = 140  # characters of why a drill failed
+SAID = 80  # characters of why a drill failed
 PASS, FAIL, STOPPED = "PASS", "FAIL", "STOPPED"
 MARKS = {
     PASS: (":green-badge[:material/check: PASS]", "#009E73"),

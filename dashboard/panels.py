@@ -78,6 +78,11 @@ def numbers(panel: Panel, found: Found) -> tuple[Number, ...]:
     return tuple(shown)
 
 
+def apart(names: Sequence[str]) -> list[str]:
+    """The names, a second one of the same told apart: else their points would be one line."""
+    return [name if (n := names[:place].count(name)) == 0 else f"{name} #{n + 1}" for place, name in enumerate(names)]
+
+
 def lines(panel: Panel, found: Found, step_s: float) -> Chart | None:
     """Lines or stacked areas over time; where a series has no points, its line is broken. None where none has any."""
     every = [
@@ -88,6 +93,8 @@ def lines(panel: Panel, found: Found, step_s: float) -> Chart | None:
     every = [(called, points) for called, points in every if any(value is not None for _, value in points)]
     if not every:
         return None
+    told = apart([called for called, _ in every])
+    every = [(called, points) for called, (_, points) in zip(told, every, strict=True)]
     kept = sorted(every, key=lambda one: -max(value or 0.0 for _, value in one[1]))[:MOST_SERIES]
     peak = max(abs(value) for _, points in kept for _, value in points if value is not None)
     by, suffix = units.scale(panel.unit, peak)

@@ -226,6 +226,12 @@ def test_a_line_is_broken_where_points_are_missing():
     assert panels.lines(one, found(one, series({}, None)), 5) is None
 
 
+def test_two_series_of_one_name_are_two_lines():
+    one = panel(LINES)
+    chart = panels.lines(one, found(one, series({"lane": "raw"}, 1), series({"lane": "raw", "le": "2"}, 2)), 5)
+    assert sorted(chart.table["series"].to_pylist()) == ["raw", "raw #2"]
+
+
 def test_of_many_series_the_largest_are_drawn_and_the_rest_is_counted():
     one = panel(LINES)
     chart = panels.lines(one, found(one, *(series({"lane": f"{n:02}"}, n) for n in range(30))), 5)
