@@ -4,13 +4,17 @@ moves the marks of the chart that is there instead of mounting a new one. Colour
 (.streamlit/config.toml).
 """
 
-from typing import Any
+import json
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import Any, ParamSpec
 
 import altair as alt
 
-from dashboard.words import locale, say
+from dashboard.words import language, locale, say
 
 Spec = dict[str, Any]
+P = ParamSpec("P")
 
 BAR_PX = 26  # one horizontal bar with its gap
 MARGIN_PX = 24  # what the frame takes of a chart's height
@@ -18,6 +22,22 @@ LAND = "app/static/land.json"  # served by ourselves, for browsers without the i
 GREY = "#808080"  # text that is read on light and on dark: the theme colours axes and marks, not words in the chart
 
 
+def constant(make: Callable[P, Spec]) -> Callable[P, Spec]:
+    """Make a specification once for the same words and arguments: to check it costs more than to draw it."""
+
+    @lru_cache(maxsize=64)
+    def written(_language: str, *args: P.args, **named: P.kwargs) -> str:
+        return json.dumps(make(*args, **named))
+
+    @wraps(make)
+    def read(*args: P.args, **named: P.kwargs) -> Spec:
+        spec: Spec = json.loads(written(language(), *args, **named))  # type: ignore[arg-type] # they are hashable
+        return spec
+
+    return read
+
+
+@constant
 def minutes() -> Spec:
     """A bar a minute; the running one is paler, because it still grows."""
     return _spec(
@@ -35,6 +55,7 @@ def minutes() -> Spec:
     )
 
 
+@constant
 def shares(bars: int) -> Spec:
     """`bars` horizontal bars in the table's order, each with its count and share at its end."""
     base = alt.Chart(alt.NamedData("rows"), height=bars * BAR_PX + MARGIN_PX).encode(
@@ -49,6 +70,7 @@ def shares(bars: int) -> Spec:
     return _spec(base.mark_bar() + base.mark_text(align="left", dx=4, color=GREY).encode(text="label:N"))
 
 
+@constant
 def world() -> Spec:
     """A bubble a country on the outline of the land; its area is the users."""
     land = alt.Chart(alt.UrlData(LAND, format=alt.JsonDataFormat(type="json")))
@@ -70,6 +92,7 @@ def world() -> Spec:
     return _spec(alt.layer(outline, bubbles, data=alt.NamedData("rows"), height=300).project("equalEarth"))
 
 
+@constant
 def pyramid(bands: int) -> Spec:
     """Two bars an age band, women's to the left, men's to the right."""
     return _spec(
@@ -93,6 +116,7 @@ def pyramid(bands: int) -> Spec:
     )
 
 
+@constant
 def grouped(rows: int, columns: int) -> Spec:
     """Two dimensions, one of few values: a bar for each, side by side, in the table's order."""
     return _spec(
@@ -110,6 +134,7 @@ def grouped(rows: int, columns: int) -> Spec:
     )
 
 
+@constant
 def heat(rows: int, *, wide: bool) -> Spec:
     """Two dimensions of many values: a field for each pair, the more users the stronger; `wide` names stand upright."""
     return _spec(
@@ -131,6 +156,7 @@ def heat(rows: int, *, wide: bool) -> Spec:
     )
 
 
+@constant
 def change(bars: int) -> Spec:
     """A bar a value from the middle: to the left its share has become smaller, to the right larger; in points."""
     return _spec(
@@ -151,6 +177,7 @@ def change(bars: int) -> Spec:
     )
 
 
+@constant
 def timeline(format: str, step_ms: int) -> Spec:
     """A line a value over time, told apart by colour and by dashes; no tick is nearer to the next than `step_ms`."""
     legend = alt.Legend(orient="top", columns=3, symbolType="stroke", symbolSize=300)
@@ -180,6 +207,7 @@ def _crossed() -> list[alt.Tooltip]:
     ]
 
 
+@constant
 def delays() -> Spec:
     """A line a lane and quantile over time, in seconds: lanes by colour, p95 dashed."""
     return _spec(

@@ -41,8 +41,8 @@ class Shown:
 
 
 PAGES = (
-    Shown("", "Users, live", '[data-testid="stVegaLiteChart"] canvas'),
-    Shown("analyse", "Analyse", '[data-testid="stVegaLiteChart"] canvas'),
+    Shown("", "Users, live", '[data-testid="stVegaLiteChart"] svg.marks'),
+    Shown("analyse", "Analyse", '[data-testid="stVegaLiteChart"] svg.marks'),
     Shown("explore", "Explore", '[data-testid="stDataFrame"] canvas'),
     Shown("operations", "Operations", '[data-testid="stTable"]'),
 )
@@ -50,6 +50,7 @@ PAGES = (
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=LOOK_S * 1000)
     with sync_playwright() as driver:
         made = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         yield made
