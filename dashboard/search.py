@@ -201,4 +201,4 @@ def personal(database: Database[Document], user_id: str) -> dict[str, str] | Non
 
 def embedded(database: Database[Document]) -> bool:
     """Whether the server is the embedded one, which reads every user for a search."""
-    return "ferretdb" in database.command("buildInfo")
+    return "ferretdbVersion" in database.command("buildInfo")

@@ -194,7 +194,7 @@ def test_a_filtered_link_opens_the_same_view(opened):
     page = opened("analyse")
     expect(page.locator(PAGES[1].shows).first).to_be_visible()
     page.get_by_text("Filters", exact=True).click()
-    page.get_by_label("Country").last.fill("Spain")
+    page.get_by_test_id("stMultiSelect").filter(has_text="Country").locator("input").fill("Spain")
     page.get_by_role("option", name="Spain").click()
     page.get_by_text("Compare with the time before").click()
     expect(page.get_by_text("Users before", exact=True).first).to_be_visible()
