@@ -28,7 +28,7 @@ pytestmark = [
 ]
 PICTURES = Path(os.environ.get("VIGIE_PICTURES", Path(tempfile.gettempdir()) / "vigie-pictures"))
 SHAPES = {"wide": (1400, 1000), "narrow": (390, 844)}
-LOOK_S = 20.0  # what a first paint may take on a busy machine; the page's own promise is measured elsewhere
+LOOK_S = 40.0  # what a first paint may take on a busy machine; the page's own promise is measured elsewhere
 
 
 @dataclass(frozen=True)
