@@ -36,7 +36,7 @@ REQUEST_S = 2.0  # what a driver waits for an answer
 # What a page waits for a store: at the first question, which connects; while it is up; and while it is down, as one
 # that is back answers sooner. A page that asks every 2 s thus tells of a store that hangs within 3 s.
 FIRST_S, PATIENCE_S, MOMENT_S = 2.0, 0.9, 0.3
-ASKED_S, AGAIN_S = 2.5, 1.0  # what a person who asks waits: at most, and while the store is known to be down
+ASKED_S = 2.5  # what a person who asks waits at most
 COUNT_EVERY_S = 15.0  # counting costs the embedded document store a look through its file
 
 SILENT, NO_TABLES = word("it does not answer"), word("it has no tables yet: the stats lane makes them")
@@ -130,9 +130,9 @@ class Store(Generic[T]):
 
 class Desk:
     """
-    Puts questions that people ask to one store, one after the other: the answer, or soon that the store is down.
+    Puts questions that people ask to one store, one after the other: the answer, or that the store is down.
 
-    `patience_s` is for an answer; while the store is down it is AGAIN_S, as one that is back only has to connect.
+    It is down when there is no answer within `patience_s`; the next question may take as long again.
     """
 
     def __init__(self, name: str, address: str, patience_s: float) -> None:
@@ -140,11 +140,11 @@ class Desk:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"desk-{name}")
         self._since: datetime | None = None
 
-    def ask(self, question: Callable[[], T], patience_s: float = 0.0) -> T | Down:
+    def ask(self, question: Callable[[], T]) -> T | Down:
         """Wait for the answer; never an exception."""
         asked = self._thread.submit(question)
         try:
-            found = asked.result(AGAIN_S if self._since else patience_s or self._patience_s)
+            found = asked.result(self._patience_s)
         except TimeoutError:
             asked.cancel()
             return self._down(SILENT)

@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from dashboard.queries import Newest, Sums
-from dashboard.stores import FIRST_S, Down, Settings, Store, StoreDown, Stores, stores
+from dashboard.stores import FIRST_S, Desk, Down, Settings, Store, StoreDown, Stores, stores
 from observability.settings import WrongSetting
 
 
@@ -119,3 +119,31 @@ def test_a_kept_answer_is_given_while_a_slow_store_is_asked_anew_but_not_for_eve
     released.set()
     assert put.result(5) == 2
     assert store.answer(store.ask()) == 2
+
+
+def test_a_desk_that_was_kept_waiting_gives_the_next_question_as_much_time():
+    desk, release = Desk("MongoDB", "a:1", 0.3), threading.Event()
+
+    def slow(seconds: float) -> str:
+        release.wait(seconds)
+        return "found"
+
+    hung = desk.ask(lambda: slow(10))
+    assert isinstance(hung, Down)
+    assert hung.why == "it does not answer"
+    release.set()
+    assert desk.ask(lambda: slow(0)) == "found"
+    release.clear()
+    assert desk.ask(lambda: slow(0.1)) == "found"
+
+
+def test_a_desk_tells_why_and_since_when_its_store_is_down():
+    desk = Desk("Cassandra", "a:1", 5)
+
+    def down() -> str:
+        raise StoreDown("it cannot be read")
+
+    first, second = desk.ask(down), desk.ask(down)
+    assert first == second
+    assert isinstance(first, Down)
+    assert (first.store, first.address, first.why) == ("Cassandra", "a:1", "it cannot be read")
