@@ -94,7 +94,7 @@ def _filled(state: State) -> None:
     for minute, users in ((MINUTE, 1), (MINUTE - timedelta(minutes=30), 7), (MINUTE - timedelta(minutes=90), 9)):
         session.execute(minutes, (minute.date(), minute, users))
     day_ago = MINUTE - timedelta(days=1)
-    for minute, users in ((day_ago - timedelta(minutes=1), 3), (day_ago + timedelta(minutes=1), 5)):
+    for minute, users in ((day_ago - timedelta(minutes=1), 3), (day_ago + timedelta(hours=1), 5)):
         session.execute(minutes, (minute.date(), minute, users))
     crossed = minutes.replace("'all', %s, %s, 'all'", f"'{CROSS}', %s, %s, 'Spain|female|40|ES'")
     for back in (1, 2, 61):

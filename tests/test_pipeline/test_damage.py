@@ -29,6 +29,8 @@ def test_a_damaged_checkpoint_stops_its_lane_alone_and_the_way_back_loses_nothin
 
 
 def test_a_damaged_outbox_is_kept_and_built_anew_from_the_topic(stack):
+    copies = re.compile(r"[\d,]+ copies")
+    before = copies.search(stack.audit()["topic"]).group()
     stack.stop("ingest")
     place = outbox_path(stack.state.root)
     for file in place.parent.glob(place.name + "*"):
@@ -36,4 +38,4 @@ def test_a_damaged_outbox_is_kept_and_built_anew_from_the_topic(stack):
     stack.start("ingest")
     stack.until(lambda: (stack.hops()["fetched"] or 0) >= 100)
     assert [file.read_bytes() for file in place.parent.glob("*.damaged-*[0-9]")] == [b"\x80" * 5000]
-    assert " 0 copies" in stack.audit()["topic"]
+    assert copies.search(stack.audit()["topic"]).group() == before
