@@ -1,5 +1,6 @@
 """Files that the pipeline lives on are damaged: it says so, keeps them, and finds its way back."""
 
+import re
 from pathlib import Path
 
 import pytest
