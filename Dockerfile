@@ -1,6 +1,6 @@
 # Our images: `services` (ingestion, simulator, auditor, exporter, jobs), `pages` (Streamlit), `lanes` (Spark).
 # Dependencies first, as uv.lock says; a changed line of code makes only the last two layers anew.
-# What no program of ours reads of a library is left out: tests, headers, pyarrow's clients of Flight, S3 and Substrait.
+# What no program of ours reads of a library is left out: tests, headers, pyarrow's clients of Flight and S3.
 ARG DEBIAN=debian:bookworm-slim
 
 FROM ${DEBIAN} AS python
@@ -42,7 +42,7 @@ WORKDIR /app
 FROM build AS build-pages
 RUN /opt/uv/bin/uv sync --frozen --no-default-groups --group pages --no-install-project \
     && cd /opt/venv/lib/python3*/site-packages && rm -rf pyarrow/tests pyarrow/include pyarrow/src pyarrow/*flight* \
-    pyarrow/libarrow_s3* pyarrow/_s3fs* pyarrow/*substrait* pyarrow/libarrow_python.so pyarrow/libarrow_python.so.*.*.* \
+    pyarrow/libarrow_s3* pyarrow/_s3fs* pyarrow/_substrait* pyarrow/libarrow_python.so pyarrow/libarrow_python.so.*.*.* \
     pandas/tests numpy/*/tests pydeck/nbextension
 
 FROM python AS pages
@@ -57,7 +57,7 @@ RUN mvn -B -q -f /build/pom.xml org.apache.maven.plugins:maven-dependency-plugin
     -DoutputDirectory=/opt/jars
 RUN /opt/uv/bin/uv sync --frozen --no-default-groups --group lanes --no-install-project \
     && cd /opt/venv/lib/python3*/site-packages && rm -rf pyarrow/tests pyarrow/include pyarrow/src pyarrow/*flight* \
-    pyarrow/libarrow_s3* pyarrow/_s3fs* pyarrow/*substrait* pyarrow/libarrow_python.so pyarrow/libarrow_python.so.*.*.* \
+    pyarrow/libarrow_s3* pyarrow/_s3fs* pyarrow/_substrait* pyarrow/libarrow_python.so pyarrow/libarrow_python.so.*.*.* \
     pandas/tests numpy/*/tests pydeck/nbextension
 
 # Spark without Hive, machine learning, Kubernetes, a second master, its shell and its remote client: a quarter of its jars.
