@@ -7,13 +7,13 @@ moves the marks of the chart that is there instead of mounting a new one. Colour
 import json
 from collections.abc import Callable
 from functools import lru_cache, wraps
-from typing import Any, ParamSpec
+from typing import ParamSpec
 
 import altair as alt
 
-from dashboard.words import language, locale, say
+from dashboard.specs import Spec, spec, spoken
+from dashboard.words import language, say
 
-Spec = dict[str, Any]
 P = ParamSpec("P")
 
 BAR_PX = 26  # one horizontal bar with its gap
@@ -31,8 +31,8 @@ def constant(make: Callable[P, Spec]) -> Callable[P, Spec]:
 
     @wraps(make)
     def read(*args: P.args, **named: P.kwargs) -> Spec:
-        spec: Spec = json.loads(written(language(), *args, **named))  # type: ignore[arg-type] # they are hashable
-        return spec
+        made: Spec = json.loads(written(language(), *args, **named))  # type: ignore[arg-type] # they are hashable
+        return made
 
     return read
 
@@ -231,7 +231,4 @@ def delays() -> Spec:
 
 
 def _spec(chart: alt.Chart | alt.LayerChart | alt.FacetChart) -> Spec:
-    spec: Spec = chart.to_dict()
-    del spec["data"]
-    spec["config"] = {**spec.get("config", {}), **locale()}
-    return spec
+    return spoken(spec(chart))

@@ -2,14 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, tzinfo
-from importlib import import_module
-from importlib.util import find_spec
 from typing import TypeVar
 
 import pyarrow as pa
 import streamlit as st
 
-from dashboard import address, process, search, spans, viewer, views
+from dashboard import address, journey, process, search, spans, viewer, views
 from dashboard.places import GENDERS, PLACES
 from dashboard.search import Card, Page, Place, Wanted
 from dashboard.stores import Desk, Down, Mongo, Settings, addresses
@@ -255,8 +253,7 @@ def show_card(zone: tzinfo) -> None:
         show_facts(one, zone)
         if doors().unmask:
             show_personal(user_id, one)
-    if find_spec("dashboard.journey"):
-        import_module("dashboard.journey").show(user_id)
+    journey.show(user_id)
 
 
 def show_facts(one: Card, zone: tzinfo) -> None:

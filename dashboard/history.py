@@ -10,8 +10,7 @@ import altair as alt
 import msgspec
 import pyarrow as pa
 
-from dashboard.charts import Spec
-from dashboard.specs import spec, spoken
+from dashboard.specs import Spec, spec, spoken
 from dashboard.views import UNKNOWN, plain
 
 FILE = "history.jsonl"

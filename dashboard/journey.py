@@ -14,20 +14,16 @@ import altair as alt
 import msgspec
 import pyarrow as pa
 import streamlit as st
-from pymongo import MongoClient
-from pymongo.database import Database
-from pymongo.errors import PyMongoError
 
 from dashboard import jaeger, process, stores, viewer, views
-from dashboard.charts import Spec
 from dashboard.jaeger import NoTrace, Place, Span
 from dashboard.operations import wanted
-from dashboard.specs import spec, spoken
-from dashboard.stores import StoreDown
+from dashboard.specs import Spec, spec, spoken
+from dashboard.stores import Mongo, StoreDown
 from dashboard.words import say, word
 from observability import settings
 from services.contract import Uuid
-from spark.contract import DATABASE, FORGOTTEN_AT, USERS
+from spark.contract import FORGOTTEN_AT, USERS
 
 T = TypeVar("T")
 
@@ -71,20 +67,9 @@ class _User(msgspec.Struct):
 
 
 @st.cache_resource(show_spinner=False)
-def database() -> Database[dict[str, Any]]:
-    """The raw lane's, by a client that connects by itself, and whose questions end."""
-    try:
-        return MongoClient[dict[str, Any]](
-            **settings.read(stores.Settings, settings.environ()).mongo(),
-            serverSelectionTimeoutMS=1500,
-            connectTimeoutMS=1500,
-            socketTimeoutMS=2000,
-            retryReads=False,  # it is asked again anyway
-            tz_aware=True,
-            connect=False,
-        )[DATABASE]
-    except PyMongoError as error:
-        raise settings.WrongSetting(f"VIGIE_MONGO_URI: {error}") from error
+def mongo() -> Mongo:
+    """The process's way to MongoDB, shared by all viewers."""
+    return Mongo(settings.read(stores.Settings, settings.environ()))
 
 
 def held(user: str) -> dict[str, Any] | None:
@@ -94,10 +79,7 @@ def held(user: str) -> dict[str, Any] | None:
     Raises:
         StoreDown: it cannot be reached or does not answer.
     """
-    try:
-        return database()[USERS].find_one({"_id": user}, FIELDS)
-    except PyMongoError as error:
-        raise StoreDown(f"it cannot be read ({type(error).__name__})") from error
+    return mongo().read(lambda data: data[USERS].find_one({"_id": user}, FIELDS))
 
 
 @st.cache_resource(show_spinner=False)
@@ -151,7 +133,7 @@ def within(seconds: float, question: Callable[[], T]) -> T:
         return asked.result(seconds)
     except TimeoutError as error:
         asked.cancel()
-        raise StoreDown("it does not answer") from error
+        raise StoreDown(stores.SILENT) from error
 
 
 def show(user: str) -> None:

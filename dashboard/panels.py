@@ -10,10 +10,10 @@ import altair as alt
 import pyarrow as pa
 
 from dashboard import units
-from dashboard.charts import GREY, Spec
+from dashboard.charts import GREY
 from dashboard.definitions import Column, Limit, Panel, Query
 from dashboard.prometheus import Sample, Series
-from dashboard.specs import spec
+from dashboard.specs import Spec, spec
 
 MOST_SERIES = 24  # lines of one panel; of more, the ones with the largest values
 MOST_ROWS = 200

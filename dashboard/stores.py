@@ -222,15 +222,24 @@ class Mongo:
     """A client, which connects and reconnects by itself."""
 
     def __init__(self, store: access.Mongo, longest_s: float = 3.0) -> None:
-        client: MongoClient[Document] = MongoClient(
-            **store.mongo(),
-            serverSelectionTimeoutMS=int(REQUEST_S * 1000),
-            connectTimeoutMS=int(REQUEST_S * 1000),
-            socketTimeoutMS=int(longest_s * 1000),
-            retryReads=False,  # the page asks again anyway
-            tz_aware=True,
-            connect=False,
-        )
+        """
+        Connect to nothing yet; `longest_s` is how long an answer may take.
+
+        Raises:
+            WrongSetting: the MongoDB URI is none.
+        """
+        try:
+            client: MongoClient[Document] = MongoClient(
+                **store.mongo(),
+                serverSelectionTimeoutMS=int(REQUEST_S * 1000),
+                connectTimeoutMS=int(REQUEST_S * 1000),
+                socketTimeoutMS=int(longest_s * 1000),
+                retryReads=False,  # the page asks again anyway
+                tz_aware=True,
+                connect=False,
+            )
+        except PyMongoError as error:
+            raise WrongSetting(f"VIGIE_MONGO_URI: {error}") from error
         self._database = client[DATABASE]
 
     def newest(self) -> Newest:
@@ -286,11 +295,7 @@ def stores(settings: Settings) -> Stores:
     Raises:
         WrongSetting: the MongoDB URI is none.
     """
-    try:
-        mongo = Mongo(settings)
-    except PyMongoError as error:
-        raise WrongSetting(f"VIGIE_MONGO_URI: {error}") from error
-    cassandra = Cassandra(settings)
+    mongo, cassandra = Mongo(settings), Cassandra(settings)
     cassandra_address, mongo_address = addresses(settings)
     return Stores(
         Store("Cassandra", cassandra_address, cassandra.sums),

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import streamlit as st
 
 
 class Answering:
@@ -78,6 +79,13 @@ def closed_port() -> int:
 def nobody() -> int:
     """A port on which nobody listens."""
     return closed_port()
+
+
+@pytest.fixture(autouse=True)
+def _no_cache() -> None:
+    """What an earlier test's page has kept is not there."""
+    st.cache_resource.clear()
+    st.cache_data.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -17,12 +17,6 @@ COUNTS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _no_cache():
-    st.cache_resource.clear()
-    st.cache_data.clear()
-
-
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[spans.Span]:
     """A Cassandra that answers these counts for every day of a range; the ranges that it was asked for."""

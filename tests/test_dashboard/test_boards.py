@@ -5,7 +5,6 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from dashboard import app, asking, boards, definitions, panels
@@ -30,12 +29,6 @@ NAMES = (
     "service",
 )
 NOW = 1_764_000_000.0
-
-
-@pytest.fixture(autouse=True)
-def _no_cache():
-    st.cache_resource.clear()
-    st.cache_data.clear()
 
 
 @pytest.fixture

@@ -5,18 +5,11 @@ import sys
 import time
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from chaos import catalogue, keep
 from dashboard import app, drills, history, runner
 from dashboard.runner import Busy, Runner
-
-
-@pytest.fixture(autouse=True)
-def _no_cache():
-    st.cache_resource.clear()
-    st.cache_data.clear()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from dashboard import app, search
+from dashboard import app, journey, search
 from dashboard.search import Card, Found, Page, Place, Wanted, placed, question
 from dashboard.stores import Mongo, StoreDown
 from observability import logs
@@ -18,12 +18,6 @@ ID = "0af76519-16cd-43dd-8448-eb211c80319c"
 ANA = Found(ID, "Ana L.", "Spain", "female", 41, NOW)
 CARD = Card(ANA, "ES", NOW, NOW, "users.raw:1:42", "0af7651916cd43dd8448eb211c80319c")
 PERSONAL = {"name": "Ms Ana Lopez", "email": "ana.lopez@example.com"}
-
-
-@pytest.fixture(autouse=True)
-def _no_cache():
-    st.cache_resource.clear()
-    st.cache_data.clear()
 
 
 @pytest.fixture
@@ -40,6 +34,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Wanted, Place | None]]:
     monkeypatch.setattr(search, "page", page)
     monkeypatch.setattr(search, "card", lambda _database, user_id: CARD if user_id == ID else None)
     monkeypatch.setattr(search, "personal", lambda _database, user_id: PERSONAL)
+    monkeypatch.setattr(journey, "held", lambda _user: None)
     return found
 
 

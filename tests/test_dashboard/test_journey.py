@@ -56,12 +56,6 @@ WHOLE = otlp(
 )
 
 
-@pytest.fixture(autouse=True)
-def _no_cache():
-    st.cache_resource.clear()
-    st.cache_data.clear()
-
-
 @pytest.fixture
 def held(monkeypatch):
     """What MongoDB holds of the user."""

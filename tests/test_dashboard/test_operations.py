@@ -17,12 +17,6 @@ ROUTED = "/api/v2/alerts"
 NOT_KNOWN = ["### :gray[Not known]"] * 4
 
 
-@pytest.fixture(autouse=True)
-def _no_cache():
-    st.cache_resource.clear()
-    st.cache_data.clear()
-
-
 @pytest.fixture
 def page(answering, monkeypatch):
     """The operations page over `answering`, by way of the users' page, whose stores are known to be down."""

@@ -4,7 +4,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
-import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
@@ -17,12 +16,6 @@ DOWN = {
     "Cassandra": Down("Cassandra", "a:1", "no answer within 2 s", datetime.now(UTC)),
     "MongoDB": Down("MongoDB", "a:2", "no answer within 2 s", datetime.now(UTC)),
 }
-
-
-@pytest.fixture(autouse=True)
-def _no_cache():
-    st.cache_resource.clear()
-    st.cache_data.clear()
 
 
 def page(monkeypatch, said: Reading | None = None) -> AppTest:
