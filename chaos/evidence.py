@@ -16,7 +16,7 @@ import requests
 from kafka.errors import KafkaError
 
 from observability import retry
-from services import audit, evidence, hops, topics
+from services import audit, evidence, findings, hops, topics
 from services.contract import DEAD_LETTERS, USERS
 from services.evidence import Sums
 from spark.contract import ALL_TIME, DATABASE, FORGOTTEN_AT
@@ -145,12 +145,12 @@ def asked_and_served(wanted: Settings, start: evidence.Fetched) -> tuple[frozens
     """Who must exist by seed and cursor, and who was served by the simulator's journal or a kept page, if known."""
     if not wanted.source_url.endswith(f":{wanted.simulator_port}/api/") or wanted.users_days:
         return None
-    must = audit.expected_ids(start.pages, wanted.page_size, wanted.nationalities)
+    must = findings.expected_ids(start.pages, wanted.page_size, wanted.nationalities)
     pages = dict(start.pages)  # a simulator that was restarted has a new journal
     for one in journal(wanted):
         if one["results"] == wanted.page_size:
             pages[one["seed"]] = max(one["page"], pages.get(one["seed"], 0))
-    return frozenset(must), frozenset(must | audit.expected_ids(pages, wanted.page_size, wanted.nationalities))
+    return frozenset(must), frozenset(must | findings.expected_ids(pages, wanted.page_size, wanted.nationalities))
 
 
 def journal(wanted: Settings) -> list[dict[str, Any]]:
@@ -172,14 +172,14 @@ def sums(
         until = datetime.max.replace(tzinfo=UTC) if quiet else fence.replace(second=0, microsecond=0)
         living = (summed_of(one) for one in documents if FORGOTTEN_AT not in one)
         of_living = evidence.expected_sums(living, until)
-        expected = audit.with_forgotten(of_living, minutes, forgotten(documents))
+        expected = findings.with_forgotten(of_living, minutes, forgotten(documents))
         totals = [
             audit.of_total(
                 f"day {day}", partial(summed.totals, str(day)), partial(audit.minutes_added, summed, day), patience_s
             )
             for day in days
         ]
-        all_days = lambda: audit.added(summed.totals(str(day)) for day in summed.days())  # noqa: E731
+        all_days = lambda: findings.added(summed.totals(str(day)) for day in summed.days())  # noqa: E731
         totals.append(audit.of_total("all time", partial(summed.totals, ALL_TIME), all_days, patience_s))
     finally:
         session.cluster.shutdown()

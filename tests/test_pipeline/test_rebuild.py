@@ -9,8 +9,8 @@ import pytest
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
 from cassandra.policies import RoundRobinPolicy
 
-from services.audit import with_forgotten
 from services.evidence import Stored, User, expected_sums, minute_of
+from services.findings import with_forgotten
 from spark.contract import ALL_TIME, DATABASE, KEYSPACE, USERS, Ledger
 from spark.rebuild import Kept, Repair
 from spark.stats import Tables

@@ -14,9 +14,10 @@ from kafka.errors import KafkaConnectionError
 from msgspec import structs
 
 from services import audit, evidence, hops, topics
-from services.audit import Finding, NotFollowed, of_ingestion, of_store, of_topic, wait_for
+from services.audit import NotFollowed, wait_for
 from services.contract import DEAD_LETTERS, ROW, USERS, encode
 from services.evidence import Fetched, OnTopic, User, expected_sums, read_topics
+from services.findings import Finding, of_ingestion, of_store, of_topic
 from services.outbox_file import Counts
 
 AT = datetime(2026, 11, 24, 12, 0, 30, tzinfo=UTC)

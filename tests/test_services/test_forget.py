@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services import forget
-from services.audit import differing, of_forgotten, of_ingestion, with_forgotten
 from services.contract import DEAD_LETTERS, Fetch, Source
 from services.evidence import Fetched, Stored, User, expected_sums
+from services.findings import differing, of_forgotten, of_ingestion, with_forgotten
 from services.gaps import CHECKS, OfOutbox, Reading
 from services.outbox import Acknowledged, Outbox
 from services.outbox_file import Counts
