@@ -32,6 +32,7 @@ INTERRUPTED = 20  # the exit code by which Chaos Toolkit rolls back
 ORDERS = ("start", "thaw", "up")
 RECENT_S = 60  # what was compared so lately, after an earlier drill, need not be compared again
 FREE_BYTES = 1_000_000_000
+AGAIN_S = 600.0  # what a topic that is read again may take at most
 FULL = 0.9  # of the outbox's bound
 ALWAYS = {"runtime": {"rollbacks": {"strategy": "always"}}}
 
@@ -109,7 +110,7 @@ def run(drill: Drill, target: Target, say: Say, asked: Mapping[str, watch.Asked]
     places = Places(
         target.settings, target.settings.prometheus, target.settings.alertmanager, target.settings.dashboard
     )
-    target.patience_s = max(120.0, 2 * drill.bounds.recover_s)
+    target.patience_s = AGAIN_S if drill.bounds.reads_again else max(120.0, 2 * drill.bounds.recover_s)
     recent = target.evidence[-1:]
     target.evidence[:] = [one for one in recent if one.at > time.time() - RECENT_S]
     target.broken = False

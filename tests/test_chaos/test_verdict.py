@@ -142,6 +142,15 @@ PLANTED: dict[str, tuple[Callable[[], Any], str]] = {
 }
 
 
+def test_a_topic_that_is_read_again_may_take_a_second_longer_for_every_thousand_messages():
+    late = replace(GOOD, passages=(*(passage(n) for n in range(1, 60)), passage(0, late_s=90.0)))  # by 47 s
+    again = replace(BOUNDS, reads_again=True)
+    for messages, word in ((16_900, "FAIL"), (17_100, "PASS")):
+        before = replace(GOOD, on_topic={"somebody": messages})
+        found = verdict.judge(again, WINDOW, before, late, notes())
+        assert found.word == word, found.failed
+
+
 @pytest.mark.parametrize("planted", PLANTED)
 def test_what_is_planted_fails_the_drill_by_its_name(planted: str):
     make, sentence = PLANTED[planted]
