@@ -14,7 +14,7 @@ import pytest
 from services.contract import DEAD_LETTERS, ORIGIN, REASON, STAGE, USERS, Source, decode, encode
 from services.records import parse
 from services.simulator import people
-from spark.contract import BEFORE_RAW_COMMIT, BEFORE_STATS_COMMIT, BEFORE_TOTALS
+from spark.contract import BEFORE_RAW_COMMIT, BEFORE_RAW_LEDGER, BEFORE_STATS_COMMIT, BEFORE_TOTALS
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(600)]
 
@@ -37,8 +37,14 @@ def test_ingest_is_killed_20_times_at_random_moments(stack):
 
 
 def test_the_driver_is_killed_between_the_writes_of_a_batch(stack):
-    """The points before a lane's ledger are in test_the_ledgers.py."""
-    for point in (BEFORE_TOTALS, BEFORE_RAW_COMMIT, BEFORE_STATS_COMMIT):
+    stack.dies_at(BEFORE_TOTALS)
+    stack.grown("summed", 100)
+    stack.audit()
+
+
+@pytest.mark.long
+def test_the_driver_is_killed_at_every_other_point_of_a_batch(stack):
+    for point in (BEFORE_RAW_LEDGER, BEFORE_RAW_COMMIT, BEFORE_STATS_COMMIT):
         stack.dies_at(point)
     stack.grown("summed", 100)
     stack.audit()

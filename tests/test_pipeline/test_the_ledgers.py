@@ -16,7 +16,6 @@ from services.records import parse
 from services.simulator import people
 from spark import documents
 from spark.contract import (
-    BEFORE_RAW_LEDGER,
     BEFORE_STATS_LEDGER,
     DATABASE,
     LEDGER,
@@ -101,8 +100,7 @@ def test_every_message_from_start_to_end_is_in_the_ledger_and_every_user_in_the_
     stack.until(lambda: agree(stack), limit_s=150)
 
 
-def test_a_driver_that_was_killed_or_out_of_memory_counts_nothing_twice(stack):
-    stack.dies_at(BEFORE_RAW_LEDGER)
+def test_a_driver_that_was_out_of_memory_counts_nothing_twice(stack):
     stack.dies_at(BEFORE_STATS_LEDGER, OUT_OF_MEMORY)
     assert "OutOfMemoryError" in stack.log("spark")
     stack.grown("stored", 40)

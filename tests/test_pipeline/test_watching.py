@@ -123,6 +123,7 @@ def test_a_sampled_user_has_one_trace_from_the_call_to_both_stores(stack):
     assert [one for one in person if one in held] == []
 
 
+@pytest.mark.long
 def test_the_auditor_sees_a_user_vanish_and_return(stack):
     stack.grown("stored", 1)
     with stack.mongo() as client:
