@@ -28,7 +28,8 @@ Buckets = Mapping[float, float]  # upper bound -> how many are not above it
 
 def measure(of: System, book: Notebook) -> None:
     """Latency and processors at each rate, with all watchers."""
-    with reading(LANES, of, WARM_S) as lanes:
+    of.fill(book.size.warm)
+    with reading(LANES, of, WARM_S) as lanes:  # they have read these, so they answer
         lanes.send(signal.SIGCONT)
         for rate in book.size.rates:
             at_rate(of, book, rate, lanes.process.pid)
