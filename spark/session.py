@@ -15,6 +15,9 @@ LEAN = (  # as the other JVMs here: ARCHITECTURE.md
     "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData "
     "-XX:+ExitOnOutOfMemoryError"  # what lives on after one may have lost any of its threads
 )
+# Hadoop's own starts `chmod` and `readlink` for every checkpoint file: ARCHITECTURE.md
+LOCAL_FILES = "com.globalmentor.apache.hadoop.fs.NakedLocalFileSystem"
+CHECKPOINT_FILES = "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
 PROMETHEUS = "org.apache.spark.metrics.sink.PrometheusServlet"
 ROCKSDB = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
 
@@ -86,6 +89,12 @@ def start(wanted: Settings) -> SparkSession:
         "spark.sql.streaming.metricsEnabled": "true",
         "spark.sql.streaming.numRecentProgressUpdates": "10",
     }
+    if wanted.spark_master.startswith("local"):
+        options |= {
+            "spark.driver.extraClassPath": ":".join(jars),  # spark-submit needs the class before it has spark.jars
+            "spark.hadoop.fs.file.impl": LOCAL_FILES,
+            "spark.sql.streaming.checkpointFileManagerClass": CHECKPOINT_FILES,
+        }
     builder = SparkSession.builder.master(wanted.spark_master).appName("vigie")
     for key, value in options.items():
         builder = builder.config(key, value)
@@ -95,6 +104,7 @@ def start(wanted: Settings) -> SparkSession:
 
 
 TRACEPARENT_BYTES = 55  # of W3C's version 00; what is longer or shorter names no trace
+FETCH_WAIT_MS = 10
 REQUEST_MS, API_MS = 5_000, 10_000  # one question to a broker; all its tries: a leader's move may take 7 s
 ASKED_AGAIN, ASKED_EVERY_MS = 10_000, 500
 COLUMNS = (
@@ -118,6 +128,9 @@ def messages(session: SparkSession, wanted: Settings) -> DataFrame:
     A batch takes at most VIGIE_MAX_OFFSETS_PER_TRIGGER records. Records that Kafka forgot before they were read stop
     the lane (`failOnDataLoss`): they are lost, and it says so.
 
+    Spark's consumer asks a broker where the partition begins and ends after each of its fetches, and the broker answers
+    one connection's requests in turn: behind a fetch that was sent ahead and waits for new records. So none waits long.
+
     Spark's question where the topic ends may be put to a broker that has just died, and would wait for that one to come
     back, up to a minute: so it is put anew, to the others, after API_MS, as often as it takes. A task that asks for its
     place has the same time, and its batch is begun anew after it: it has to be longer than a leader's move.
@@ -125,6 +138,7 @@ def messages(session: SparkSession, wanted: Settings) -> DataFrame:
     return flat(
         session.readStream.format("kafka")
         .options(**{f"kafka.{key}": value for key, value in wanted.java().items()})
+        .option("kafka.fetch.max.wait.ms", FETCH_WAIT_MS)
         .option("kafka.request.timeout.ms", REQUEST_MS)
         .option("kafka.default.api.timeout.ms", API_MS)
         .option("fetchOffset.numRetries", ASKED_AGAIN)
