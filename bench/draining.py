@@ -83,8 +83,16 @@ def peers(of: System, book: Notebook) -> None:
             book.say(f"{kind.name} has read {min(readers[-1].done().values()):,} users and waits for its turn")
         for n in range(size.rounds):
             users = of.fill(size.backlog).users
-            for reader in readers:
-                told(book, reader.kind.name, reader.drain(users, WARM_S if reader.kind is LANES else size.slow_s), n)
+            for reader in [*readers]:
+                try:
+                    took = reader.drain(users, WARM_S if reader.kind is LANES else size.slow_s)
+                except NotUp as error:
+                    if reader.kind is LANES:
+                        raise
+                    book.absent[reader.kind.name] = str(error)
+                    readers.remove(reader)
+                    continue
+                told(book, reader.kind.name, took, n)
         if size.large:
             users = of.fill(size.large).users
             told(book, OURS, readers[0].drain(users, 2 * WARM_S), 0, case=f"backlog {users:,}")

@@ -1,5 +1,5 @@
 """
-The job that every peer does: a user is a document, and is counted in five dimensions by minute and by day, once.
+The job that every peer does: a user is a document, and is counted in every dimension by minute and by day, once.
 
 The stores' tables are those of spark.contract, in a database and a keyspace of the peer's own. A user whom MongoDB had
 is not counted again; sums are full values of their keys. So a message that is read again changes nothing, as with the
@@ -18,7 +18,24 @@ from pymongo.errors import BulkWriteError
 
 from observability import access, settings
 from spark import stores
-from spark.contract import AGE_BAND, ALL_TIME, DIMENSIONS, EVERYONE, KEYSPACE_CQL, RAW, STATS, TABLES, USERS
+from spark.contract import (
+    AGE,
+    AGE_BAND,
+    ALL_TIME,
+    BETWEEN,
+    COUNTRY,
+    CROSS,
+    CROSSED,
+    DIMENSIONS,
+    EVERYONE,
+    GENDER,
+    KEYSPACE_CQL,
+    NATIONALITY,
+    RAW,
+    STATS,
+    TABLES,
+    USERS,
+)
 
 AT_ONCE = 1000  # messages: what each peer takes together
 CONCURRENCY = 100
@@ -45,8 +62,15 @@ def document(user: Mapping[str, Any], partition: int, offset: int, timestamp_ms:
 def facets(user: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
     """The value of each dimension."""
     age = user["dob"]["age"] // AGE_BAND * AGE_BAND
-    values = (EVERYONE, user["location"]["country"], user["gender"], str(age), user["nat"])
-    return tuple(zip(DIMENSIONS, values, strict=True))
+    values = {
+        EVERYONE: EVERYONE,
+        COUNTRY: user["location"]["country"],
+        GENDER: user["gender"],
+        AGE: str(age),
+        NATIONALITY: user["nat"],
+    }
+    values[CROSS] = BETWEEN.join(values[name] for name in CROSSED)
+    return tuple((name, values[name]) for name in DIMENSIONS)
 
 
 def wanted() -> stores.Settings:

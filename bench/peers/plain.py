@@ -20,6 +20,7 @@ def main() -> None:
         session_timeout_ms=job.HELD_MS,
         max_poll_interval_ms=job.HELD_MS,
         request_timeout_ms=job.HELD_MS + 1000,
+        connections_max_idle_ms=job.HELD_MS + 2000,
         value_deserializer=json.loads,
     )
     while True:

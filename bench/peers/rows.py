@@ -10,7 +10,7 @@ from pyspark.sql.types import IntegerType, StringType, StructField, StructType
 
 from bench.peers import job
 from services.contract import USERS
-from spark.contract import EVERYONE, RAW, STATS
+from spark.contract import BETWEEN, CROSS, EVERYONE, RAW, STATS
 
 NAME = "bench_rows"
 DATED = StructType([StructField("date", StringType()), StructField("age", IntegerType())])
@@ -24,6 +24,7 @@ SCHEMA = StructType(
         StructField("registered", DATED),
     ]
 )
+CROSSED_COLUMNS = ("user.location.country", "user.gender", "user.dob.age", "user.nat")
 TELL = 100
 
 
@@ -84,6 +85,7 @@ def main() -> None:
                 ("nationality", "user.nat"),
             )
         ),
+        F.struct(F.lit(CROSS).alias("dimension"), F.concat_ws(BETWEEN, *CROSSED_COLUMNS).alias("value")),
     )
     sums = (
         users.withWatermark("timestamp", "30 minutes")
