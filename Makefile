@@ -7,7 +7,7 @@ BROKERS ?=
 WHAT ?=
 FOLLOW ?=
 TRACE ?=
-SIDE_BY_SIDE := -n 2 --dist loadgroup --no-loadscope-reorder
+SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 SHAPE := $(if $(BROKERS),VIGIE_BROKERS=$(BROKERS))
 
 help: ## these lines

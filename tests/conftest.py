@@ -13,54 +13,27 @@ import msgspec
 import pytest
 import requests
 
-PIPELINE = "test_pipeline"
-ALONE = ("test_a_single_broker.py", "test_on_a_cluster.py")  # each starts a system of its own
-SYSTEMS = (  # what each of two systems is tested with, in this order; both take about as long
-    (
-        "test_nothing_is_lost.py",
-        "test_dead_letters.py",
-        "test_audit.py",
-        "test_lag.py",
-        "test_at_the_stores.py",
-        "test_rebuild.py",
-    ),
-    (
-        "test_drills.py",
-        "test_the_ledgers.py",
-        "test_watching.py",
-        "test_damage.py",
-        "test_surfaces.py",
-        "test_who_is_forgotten.py",
-        "test_pages.py",
-        "test_planted.py",
-    ),
-)
+PIPELINE, ALONE = "tests/test_pipeline/", ("test_a_single_broker.py", "test_on_a_cluster.py")
+LONGEST = ("test_nothing_is_lost.py", "test_drills.py", "test_the_ledgers.py", "test_watching.py", "test_damage.py")
 CONTRACT_URL = os.environ.get("VIGIE_CONTRACT_URL", "")
 TIMEOUT_S = 10
 
 
-@pytest.hookimpl(tryfirst=True)  # the groups must be known when xdist names the tests by them
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
-    Begin with the tests of whole systems, end with those that start another one.
+    Begin with the tests of the whole system, the longest files first; end with those that start another one.
 
-    `--dist loadgroup` gives each of two processes the next of these groups: each starts one system, and ends it after
-    the last test that needs it.
+    `--dist loadfile` gives each process the next file of these: each of both processes starts one system, and ends it
+    after its last such file.
     """
 
-    def turn(item: pytest.Item) -> tuple[int, int]:
-        folder, name = item.path.parent.name, item.path.name
-        if folder != PIPELINE:
-            return 2, 0
-        if name in ALONE:
-            return 3, 0
-        (n,) = (n for n, files in enumerate(SYSTEMS) if name in files)
-        return n, SYSTEMS[n].index(name)
+    def turn(item: pytest.Item) -> int:
+        file = item.nodeid.split("::")[0]
+        if not file.startswith(PIPELINE):
+            return 100
+        name = file.removeprefix(PIPELINE)
+        return 200 if name in ALONE else LONGEST.index(name) if name in LONGEST else 50
 
-    for item in items:
-        n, _ = turn(item)
-        alone = f"{item.path.parent.name}/{item.path.stem}"
-        item.add_marker(pytest.mark.xdist_group(f"system-{n}" if n < len(SYSTEMS) else alone))
     items.sort(key=turn)
 
 
