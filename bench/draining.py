@@ -76,9 +76,7 @@ def peers(of: System, book: Notebook) -> None:
             try:
                 readers.append(stack.enter_context(reading(kind, of, 2 * size.slow_s if kind.slow else WARM_S)))
             except NotUp as error:
-                if kind is LANES:
-                    raise
-                book.absent[kind.name] = str(error)
+                left_out(book, kind, error)
                 continue
             book.say(f"{kind.name} has read {min(readers[-1].done().values()):,} users and waits for its turn")
         for n in range(size.rounds):
@@ -87,15 +85,25 @@ def peers(of: System, book: Notebook) -> None:
                 try:
                     took = reader.drain(users, WARM_S if reader.kind is LANES else size.slow_s)
                 except NotUp as error:
-                    if reader.kind is LANES:
-                        raise
-                    book.absent[reader.kind.name] = str(error)
+                    left_out(book, reader.kind, error)
                     readers.remove(reader)
                     continue
                 told(book, reader.kind.name, took, n)
         if size.large:
             users = of.fill(size.large).users
             told(book, OURS, readers[0].drain(users, 2 * WARM_S), 0, case=f"backlog {users:,}")
+
+
+def left_out(book: Notebook, kind: Kind, error: NotUp) -> None:
+    """
+    Write down why a peer has no figures.
+
+    Raises:
+        NotUp: it is ours that has none.
+    """
+    if kind is LANES:
+        raise error
+    book.absent[kind.name] = str(error)
 
 
 def told(book: Notebook, name: str, took: Drained, n: int, case: str = "") -> None:

@@ -57,4 +57,4 @@ if [ ! -x .venv/bin/python ]; then
     UV_PYTHON=$python
     export UV_PYTHON
 fi
-exec "$uv" sync --frozen --quiet --compile-bytecode "$@"  # no process compiles what it imports, not even the first
+exec "$uv" sync --frozen --quiet --compile-bytecode "$@"  # else each program may have to, at each start

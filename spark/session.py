@@ -59,7 +59,6 @@ def start(wanted: Settings) -> SparkSession:
     os.environ["SPARK_LOCAL_IP"] = wanted.host  # else Spark's page is open to every network that the machine is on
     os.environ["PYSPARK_PYTHON"] = wanted.executor_python or sys.executable
     options = {
-        "spark.jars": ",".join(jars),
         "spark.driver.memory": f"{wanted.spark_heap_mb}m",
         "spark.driver.host": wanted.spark_host,
         "spark.driver.bindAddress": wanted.host,
@@ -91,10 +90,12 @@ def start(wanted: Settings) -> SparkSession:
     }
     if wanted.spark_master.startswith("local"):
         options |= {
-            "spark.driver.extraClassPath": ":".join(jars),  # spark-submit needs the class before it has spark.jars
+            "spark.driver.extraClassPath": ":".join(jars),  # spark-submit needs LOCAL_FILES before it has spark.jars
             "spark.hadoop.fs.file.impl": LOCAL_FILES,
             "spark.sql.streaming.checkpointFileManagerClass": CHECKPOINT_FILES,
         }
+    else:
+        options["spark.jars"] = ",".join(jars)
     builder = SparkSession.builder.master(wanted.spark_master).appName("vigie")
     for key, value in options.items():
         builder = builder.config(key, value)

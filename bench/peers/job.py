@@ -8,7 +8,7 @@ lanes, as long as the process lives: only the lanes keep their sums' state, dead
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,25 +17,9 @@ from pymongo import MongoClient
 from pymongo.errors import BulkWriteError
 
 from observability import access, settings
+from services.evidence import User, of_user
 from spark import stores
-from spark.contract import (
-    AGE,
-    AGE_BAND,
-    ALL_TIME,
-    BETWEEN,
-    COUNTRY,
-    CROSS,
-    CROSSED,
-    DIMENSIONS,
-    EVERYONE,
-    GENDER,
-    KEYSPACE_CQL,
-    NATIONALITY,
-    RAW,
-    STATS,
-    TABLES,
-    USERS,
-)
+from spark.contract import ALL_TIME, KEYSPACE_CQL, RAW, STATS, TABLES, USERS
 
 AT_ONCE = 1000  # messages: what each peer takes together
 CONCURRENCY = 100
@@ -59,18 +43,10 @@ def document(user: Mapping[str, Any], partition: int, offset: int, timestamp_ms:
     }
 
 
-def facets(user: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
+def facets(user: Mapping[str, Any]) -> Collection[tuple[str, str]]:
     """The value of each dimension."""
-    age = user["dob"]["age"] // AGE_BAND * AGE_BAND
-    values = {
-        EVERYONE: EVERYONE,
-        COUNTRY: user["location"]["country"],
-        GENDER: user["gender"],
-        AGE: str(age),
-        NATIONALITY: user["nat"],
-    }
-    values[CROSS] = BETWEEN.join(values[name] for name in CROSSED)
-    return tuple((name, values[name]) for name in DIMENSIONS)
+    place, age = user["location"]["country"], user["dob"]["age"]
+    return of_user(User(user["appended_at"], place, user["gender"], age, user["nat"])).items()
 
 
 def wanted() -> stores.Settings:

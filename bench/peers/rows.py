@@ -10,7 +10,8 @@ from pyspark.sql.types import IntegerType, StringType, StructField, StructType
 
 from bench.peers import job
 from services.contract import USERS
-from spark.contract import BETWEEN, CROSS, EVERYONE, RAW, STATS
+from spark import stats
+from spark.contract import EVERYONE, RAW, STATS
 
 NAME = "bench_rows"
 DATED = StructType([StructField("date", StringType()), StructField("age", IntegerType())])
@@ -24,7 +25,6 @@ SCHEMA = StructType(
         StructField("registered", DATED),
     ]
 )
-CROSSED_COLUMNS = ("user.location.country", "user.gender", "user.dob.age", "user.nat")
 TELL = 100
 
 
@@ -57,9 +57,9 @@ def main() -> None:
         batch.show(5)
         rows = batch.collect()
         for row in rows:
-            minute = row.window.start
-            to.session.execute(to.put_minute, (row.dimension, minute.date(), minute, row.value, row.users, row.age_sum))
-        now = {row.window.start: row.users for row in rows if row.dimension == EVERYONE}
+            values = (row.dimension, row.minute.date(), row.minute, row.value, row.users, row.age_sum)
+            to.session.execute(to.put_minute, values)
+        now = {row.minute: row.users for row in rows if row.dimension == EVERYONE}
         job.tell(STATS, sum(users - counted.get(minute, 0) for minute, users in now.items()))
         counted.update(now)
 
@@ -74,25 +74,15 @@ def main() -> None:
     users = records.select(
         F.from_json(F.col("value").cast("string"), SCHEMA).alias("user"), "partition", "offset", "timestamp"
     )
-    facets = F.array(
-        F.struct(F.lit(EVERYONE).alias("dimension"), F.lit(EVERYONE).alias("value")),
-        *(
-            F.struct(F.lit(name).alias("dimension"), F.col(column).cast("string").alias("value"))
-            for name, column in (
-                ("country", "user.location.country"),
-                ("gender", "user.gender"),
-                ("age", "user.dob.age"),
-                ("nationality", "user.nat"),
-            )
-        ),
-        F.struct(F.lit(CROSS).alias("dimension"), F.concat_ws(BETWEEN, *CROSSED_COLUMNS).alias("value")),
-    )
-    sums = (
-        users.withWatermark("timestamp", "30 minutes")
-        .select("timestamp", F.col("user.dob.age").alias("age"), F.explode(facets).alias("facet"))
-        .groupBy(F.window("timestamp", "1 minute"), "facet.dimension", "facet.value")
-        .agg(F.count("*").alias("users"), F.sum("age").alias("age_sum"))
-        .select("window", "dimension", "value", "users", "age_sum")
+    sums = stats.summed(
+        users.withWatermark("timestamp", "30 minutes").select(
+            F.col("timestamp").alias("at"),
+            F.col("user.fetched_at").alias("fetched_at"),
+            F.col("user.location.country").alias("country"),
+            F.col("user.gender").alias("gender"),
+            F.col("user.nat").alias("nationality"),
+            F.col("user.dob.age").alias("age"),
+        )
     )
     place = f"{os.environ['VIGIE_STATE']}/data/{NAME}"
     users.writeStream.foreachBatch(store).option("checkpointLocation", f"{place}/raw").start()
