@@ -1,8 +1,9 @@
 """
 Measure this machine's Vigie: `python -m bench [WHAT ...]`, everything without a WHAT. See docs/performance.md.
 
-`python -m bench trial` drains with the lanes as they are, and, in turn, as --with and --tree say. Each measure has a
-system of its own, but in the short form. The result is kept below the state folder as JSON, Markdown and HTML.
+`python -m bench trial` drains with the lanes as they are, and, in turn, as --with and --tree say; `viewers` keeps the
+page under viewers for ten minutes; both only when asked for. Each measure has a system of its own, but in the short
+form. The result is kept below the state folder as JSON, Markdown and HTML.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import draining, growth, ingestion, latency, pages, report, result, system
+from bench import draining, growth, ingestion, latency, pages, report, result, system, viewers
 from bench.notebook import Notebook
 from bench.readers import LANES
 from bench.result import OURS
@@ -24,7 +25,8 @@ from bench.size import SHORT, WHOLE
 from observability import settings
 from services import hops
 
-TRIAL = "trial"  # only when it is asked for
+TRIAL, VIEWERS = "trial", "viewers"
+ASKED = (TRIAL, VIEWERS)  # only when asked for
 Measure = Callable[[system.System, Notebook], None]
 MEASURES: Mapping[str, tuple[Measure, ...]] = {
     "ingest": (ingestion.measure,),
@@ -33,8 +35,9 @@ MEASURES: Mapping[str, tuple[Measure, ...]] = {
     "end-to-end": (draining.peers, latency.measure),
     "telemetry": (draining.telemetry,),
     "growth": (growth.backlogs_and_stored, growth.partitions),
-    "dashboard": (pages.measure,),
+    "dashboard": (pages.measure, viewers.few),
     TRIAL: (draining.trial,),
+    VIEWERS: (viewers.long,),
 }
 FOLDER = "bench"
 EXPECTED = (system.NotUp, result.NoResult, settings.WrongSetting, subprocess.SubprocessError)
@@ -87,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
         tried = replace(LANES, name="tried", changed=pairs(asked.tried), root=asked.tree.resolve())
         book = Notebook(SHORT if asked.short else WHOLE, tried)
         try:
-            run(asked.what or [name for name in MEASURES if name != TRIAL], book, changed)
+            run(asked.what or [name for name in MEASURES if name not in ASKED], book, changed)
         finally:
             kept = msgspec.structs.replace(
                 kept, samples=book.samples, absent=book.absent, seconds=time.monotonic() - began

@@ -19,6 +19,10 @@ class Size:
     stored: tuple[int, ...]
     partitions: tuple[int, ...]
     large: int  # the backlog that is drained once
+    summed: int  # users in Cassandra's sums under the page
+    viewers: int
+    viewed_s: float
+    viewed_long_s: float
 
 
 WHOLE = Size(
@@ -34,6 +38,10 @@ WHOLE = Size(
     stored=(10_000, 100_000, 1_000_000),
     partitions=(3, 6, 12, 24),
     large=200_000,
+    summed=1_000_000,
+    viewers=20,
+    viewed_s=40,
+    viewed_long_s=600,
 )
 SHORT = Size(
     rounds=1,
@@ -48,4 +56,8 @@ SHORT = Size(
     stored=(1000, 3000),
     partitions=(3, 6),
     large=0,
+    summed=3000,
+    viewers=3,
+    viewed_s=8,
+    viewed_long_s=8,
 )

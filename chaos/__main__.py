@@ -7,6 +7,7 @@ nothing was broken, or there is no such drill.
 
 import argparse
 import random
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -126,6 +127,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--every", type=float, default=FAULT_EVERY_MINUTES, metavar="MINUTES", help="faults of a soak")
     parser.add_argument("--seed", type=int, help="of a game day or a soak: the same seed, the same faults")
     asked = parser.parse_args(argv)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts it behind itself has it ignored
     logs.start("chaos", level=40)
     hops.hush()
     seed = random.randrange(10_000) if asked.seed is None else asked.seed

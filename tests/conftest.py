@@ -19,6 +19,12 @@ CONTRACT_URL = os.environ.get("VIGIE_CONTRACT_URL", "")
 TIMEOUT_S = 10
 
 
+def pytest_configure() -> None:
+    """What a test starts takes a Ctrl-C also where a shell had started the tests behind itself."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     Begin with the tests of the whole system, the longest files first; end with those that start another one.

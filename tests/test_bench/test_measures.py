@@ -55,7 +55,17 @@ def test_the_ports_of_a_measured_system_are_its_own():
 
 def test_every_word_of_the_front_door_is_a_measure():
     assert parser().parse_args([]).what == []
-    assert set(MEASURES) == {"ingest", "raw", "stats", "end-to-end", "telemetry", "growth", "dashboard", "trial"}
+    assert set(MEASURES) == {
+        "ingest",
+        "raw",
+        "stats",
+        "end-to-end",
+        "telemetry",
+        "growth",
+        "dashboard",
+        "trial",
+        "viewers",
+    }
     with pytest.raises(SystemExit):
         main(["speed"])
 

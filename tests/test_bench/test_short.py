@@ -19,7 +19,8 @@ SUBJECTS = {
     "telemetry": {"telemetry off"},
     "growth": set(),
     "trial": {"tried"},
-    "dashboard": {"sums", "newest users", "count of users"},
+    "dashboard": {"sums", "newest users", "count of users", "refresh"},
+    "viewers": {"refresh", "first run", "server"},
 }
 
 

@@ -45,6 +45,8 @@ PAGES = (
     Shown("analyse", "Analyse", '[data-testid="stVegaLiteChart"] svg.marks'),
     Shown("explore", "Explore", '[data-testid="stDataFrame"] canvas'),
     Shown("operations", "Operations", '[data-testid="stTable"]'),
+    Shown("boards", "Boards", '[data-testid="stVegaLiteChart"] svg.marks'),
+    Shown("drills", "Drills", '[data-testid="stAlert"]'),
 )
 
 

@@ -120,7 +120,11 @@ def brokers(monkeypatch):
     monkeypatch.setattr(lag, "reader", made.reader)
     monkeypatch.setattr(lag, "behind", made.behind)
     monkeypatch.setattr(behind, "EVERY_S", 0.01)
-    return made
+    yield made
+    made.hang.set()
+    for thread in threading.enumerate():  # none is left to ask the next test's brokers
+        if thread.name == "behind":
+            thread.join(5)
 
 
 def samples(watch: behind.Watch) -> dict[tuple[str, str, str], float]:
