@@ -7,6 +7,7 @@ page says. The pipeline runs meanwhile, so every refresh has something new to sh
 
 import asyncio
 import itertools
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import psutil
 import requests
+from playwright.sync_api import sync_playwright
 from prometheus_client.parser import text_string_to_metric_families
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
@@ -39,7 +41,8 @@ SPREAD_MINUTES = 24 * 60  # the users came evenly within a day
 RATE = 50  # users/s that come meanwhile
 WARM_RUNS, FIRST_RUNS = 5, 5
 START_S, RUN_S, LARGEST = 60, 30, 2**24
-ONE, REFRESH, FIRST, SERVER = "one viewer", "refresh", "first run", "server"
+ONE, REFRESH, FIRST, SERVER, BROWSER = "one viewer", "refresh", "first run", "server", "browser"
+CHART = '[data-testid="stVegaLiteChart"] svg.marks'
 
 
 def few(of: System, book: Notebook) -> None:
@@ -66,6 +69,7 @@ def measure(of: System, book: Notebook, seconds: float) -> None:
         for n in range(FIRST_RUNS):
             first, _ = asyncio.run(watched(of, 1, 0))
             book.note(FIRST, "took", 1000 * first[0], "ms", at=n)
+        painted(of, book)
         alone = under(of, book, page, viewers=1, seconds=min(seconds, book.size.viewed_s))
         many = under(of, book, page, viewers=book.size.viewers, seconds=seconds)
         book.note("store reads", "of so many as of one", many / alone, "times", case=f"{book.size.viewers} viewers")
@@ -118,6 +122,24 @@ def asked(of: System) -> float:
     families = text_string_to_metric_families(requests.get(address, timeout=10).text)
     found = (one for family in families for one in family.samples if one.name == names.PAGE_READS.name)
     return sum(one.value for one in found if one.labels["source"] in ("mongodb", "cassandra"))
+
+
+def painted(of: System, book: Notebook) -> None:
+    """Until a browser that knows nothing of the page shows its first chart."""
+    program = shutil.which("chromium")
+    if not program:
+        book.absent[BROWSER] = "no chromium is on the PATH: apt install chromium"
+        return
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        for n in range(FIRST_RUNS):
+            page = browser.new_context().new_page()
+            began = time.monotonic()
+            page.goto(f"http://{place(of)}/")
+            page.locator(CHART).first.wait_for(timeout=1000 * RUN_S)
+            book.note(BROWSER, "first chart after", 1000 * (time.monotonic() - began), "ms", at=n)
+            page.context.close()
+        browser.close()
 
 
 async def watched(of: System, viewers: int, seconds: float) -> tuple[list[float], list[float]]:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from dotenv import dotenv_values
 
-from bench import limits, system
+from bench import limits, system, viewers
 from bench.__main__ import MEASURES, main, parser
 from bench.latency import quantile
 from bench.peers import job
@@ -14,6 +14,7 @@ from bench.readers import PEERS, Mark
 from observability import settings
 from services import contract
 from spark import documents
+from spark.contract import DIMENSIONS
 
 
 @pytest.mark.parametrize(("q", "value"), [(0.5, 1.0), (0.75, 1.5), (0.25, 0.5), (1.0, 2.0)])
@@ -78,3 +79,12 @@ def test_an_earlier_result_that_is_none_stops_before_anything_starts(tmp_path, c
 def test_a_peer_whose_library_is_missing_says_how_to_have_it():
     for kind in PEERS:
         assert kind.absent == "" or "--group peers" in kind.absent
+
+
+def test_drawn_users_are_all_in_the_sums_of_every_dimension():
+    minutes = list(viewers.drawn(3000))
+    by_dimension = {one.dimension: 0 for one in minutes}
+    for one in minutes:
+        by_dimension[one.dimension] += one.sums.users
+    assert by_dimension == dict.fromkeys(DIMENSIONS, 3000)
+    assert len({(one.dimension, one.minute, one.value) for one in minutes}) == len(minutes)
