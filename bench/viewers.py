@@ -8,6 +8,7 @@ page says. The pipeline runs meanwhile, so every refresh has something new to sh
 import asyncio
 import itertools
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -62,8 +63,9 @@ def measure(of: System, book: Notebook, seconds: float) -> None:
     book.say(f"{stored:,} users are summed, {time.monotonic() - began:.0f} s")
     with ExitStack() as stack:
         lanes = stack.enter_context(reading(LANES, of, WARM_S))
+        lanes.send(signal.SIGCONT)
         stack.enter_context(of.ingesting(VIGIE_PAGES="0", VIGIE_RATE=str(RATE), VIGIE_SEED="viewers"))
-        until(lambda: min(lanes.done().values()) > 0, WARM_S, "users in both stores")
+        until(lambda: min(lanes.done().values()) >= DRAWN // 10, WARM_S, "users in both stores")
         page = stack.enter_context(served(of))
         asyncio.run(watched(of, 1, WARM_RUNS * 2))  # imports, connections, caches
         for n in range(FIRST_RUNS):
