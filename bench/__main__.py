@@ -50,8 +50,8 @@ def run(names: list[str], book: Notebook, changed: Mapping[str, str]) -> None:
     Raises:
         NotUp: a system did not start, or a reader ended by itself.
     """
-    todo = [(name, measure) for name in names for measure in MEASURES[name]]
-    for some in [todo] if book.size is SHORT else [[one] for one in todo]:
+    asked = [(name, measure) for name in names for measure in MEASURES[name]]
+    for some in [asked] if book.size is SHORT else [[one] for one in asked]:
         with system.running(**changed) as of:
             for name, measure in some:
                 if book.what != name:

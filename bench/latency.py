@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 import psutil
-import requests
-from prometheus_client.parser import text_string_to_metric_families
 
 from bench.draining import WARM_S
 from bench.notebook import Notebook
@@ -67,9 +65,8 @@ def costs(of: System, ingestion: psutil.Popen, lanes: int) -> dict[str, float]:
 
 def asked(of: System) -> dict[str, Buckets]:
     """The lanes' histograms as they are now."""
-    address = f"http://{of.setting('HOST')}:{of.setting('SPARK_METRICS_PORT')}/metrics"
     found: dict[str, dict[float, float]] = {lane: {} for lane in SINKS}
-    for family in text_string_to_metric_families(requests.get(address, timeout=10).text):
+    for family in of.metrics("SPARK"):
         if family.name == names.END_TO_END.name:
             for one in family.samples:
                 if one.name.endswith("_bucket"):

@@ -14,13 +14,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+import requests
 from dotenv import dotenv_values
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
 
 from engines import config, programs, supervise, tools
 from engines.state import State
@@ -128,6 +131,11 @@ class System:
             seconds, used = time.monotonic() - began, process.cpu_times()
         there = self.acknowledged()
         return Filled(there - before, seconds * (there - before) / max(1, there - first), used.user + used.system)
+
+    def metrics(self, program: str) -> Iterable[Metric]:
+        """What a program of ours says of itself now, as to Prometheus."""
+        address = f"http://{self.setting('HOST')}:{self.setting(f'{program}_METRICS_PORT')}/metrics"
+        return text_string_to_metric_families(requests.get(address, timeout=10).text)
 
     def costs(self) -> dict[str, Cost]:
         """What each supervised program has used up to now."""

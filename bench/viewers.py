@@ -19,7 +19,6 @@ import numpy as np
 import psutil
 import requests
 from playwright.sync_api import sync_playwright
-from prometheus_client.parser import text_string_to_metric_families
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
@@ -120,9 +119,7 @@ def place(of: System) -> str:
 
 def asked(of: System) -> float:
     """The page's questions to the stores up to now."""
-    address = f"http://{of.setting('HOST')}:{of.setting('DASHBOARD_METRICS_PORT')}/metrics"
-    families = text_string_to_metric_families(requests.get(address, timeout=10).text)
-    found = (one for family in families for one in family.samples if one.name == names.PAGE_READS.name)
+    found = (one for family in of.metrics("DASHBOARD") for one in family.samples if one.name == names.PAGE_READS.name)
     return sum(one.value for one in found if one.labels["source"] in ("mongodb", "cassandra"))
 
 

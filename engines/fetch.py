@@ -47,12 +47,13 @@ def fetch(wanted: Iterable[Build], java_home: str) -> None:
     Raises:
         CannotFetch: the first that failed; the others were let finish.
     """
-    todo = missing(wanted)
-    if not todo:
+    absent = missing(wanted)
+    if not absent:
         return
-    say(f"fetching {', '.join(build.name for build in todo)} into {builds.cache(os.environ)}: once, not at every start")
+    named = ", ".join(build.name for build in absent)
+    say(f"fetching {named} into {builds.cache(os.environ)}: once, not at every start")
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        for done in [pool.submit(fetch_one, build, java_home) for build in todo]:
+        for done in [pool.submit(fetch_one, build, java_home) for build in absent]:
             done.result()
 
 

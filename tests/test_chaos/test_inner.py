@@ -85,7 +85,7 @@ def test_a_full_disk_refuses_one_program_and_lets_it_write_again(aimed):
     assert (disk.is_full(aimed.state), supervise.pid(aimed.state, "ingest")) == (False, pid)
 
 
-@pytest.mark.skipif(clocks.library() is None, reason="Debian: apt install faketime")
+@pytest.mark.skipif(clocks.library() is None, reason="no libfaketime is here: apt install faketime")
 def test_a_clock_goes_an_hour_ahead_and_comes_back_while_its_program_runs(aimed):
     told = {target.KEY: aimed}
     inner.shift_clock("ingest", 3600, told)

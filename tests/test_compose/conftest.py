@@ -17,7 +17,7 @@ WHOLE = ("docker-compose.yml",)
 
 
 def program() -> list[str]:
-    """Docker's plugin, or the one that `make test-compose` has built; empty when there is neither."""
+    """Docker's plugin, or the one that `make test` has built; empty when there is neither."""
     built = builds.named("compose") / "cmd"
     if built.is_file():
         return [str(built)]
