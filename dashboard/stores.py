@@ -230,10 +230,7 @@ class Mongo:
         """
         try:
             client: MongoClient[Document] = MongoClient(
-                **store.mongo(),
-                serverSelectionTimeoutMS=int(REQUEST_S * 1000),
-                connectTimeoutMS=int(REQUEST_S * 1000),
-                socketTimeoutMS=int(longest_s * 1000),
+                **store.mongo(longest_s, REQUEST_S),
                 retryReads=False,  # the page asks again anyway
                 tz_aware=True,
                 connect=False,

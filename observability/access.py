@@ -128,17 +128,26 @@ class Mongo(Access):
         super().__post_init__()
         check("MONGO", self.mongo_user, self.mongo_password_file)
 
-    def mongo(self) -> dict[str, Any]:
+    def mongo(self, longest_s: float = 60.0, reach_s: float = 3.0) -> dict[str, Any]:
         """
-        The options of a client of pymongo.
+        The options of a client of pymongo: a command takes no longer than `longest_s`, finding the server than `reach_s`.
+
+        The server is told how long: what the client alone gives up goes on there, beside the same question asked again.
 
         Raises:
             WrongSetting: the password's file is gone.
         """
-        if not self.mongo_user:
-            return {"host": self.mongo_uri}
-        secret = password("VIGIE_MONGO_PASSWORD_FILE", self.mongo_password_file)
-        return {"host": self.mongo_uri, "username": self.mongo_user, "password": secret}
+        reach_ms = int(reach_s * 1000)
+        options: dict[str, Any] = {
+            "host": self.mongo_uri,
+            "serverSelectionTimeoutMS": reach_ms,
+            "connectTimeoutMS": reach_ms,
+            "timeoutMS": int(longest_s * 1000),
+        }
+        if self.mongo_user:
+            secret = password("VIGIE_MONGO_PASSWORD_FILE", self.mongo_password_file)
+            options |= {"username": self.mongo_user, "password": secret}
+        return options
 
 
 @dataclass(frozen=True, kw_only=True)

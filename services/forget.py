@@ -34,7 +34,7 @@ from services.outbox_file import outbox_path
 from spark.contract import DATABASE, FORGOTTEN, FORGOTTEN_AT, NEWEST_USERS
 from spark.contract import USERS as COLLECTION
 
-SCAN_S = 600  # the embedded server looks at some ten thousand users a second
+SCAN_S = 600  # the embedded server reads some three thousand users a second
 
 
 @dataclass(frozen=True)

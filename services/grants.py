@@ -157,7 +157,7 @@ def mongo(wanted: Settings) -> None:
     Raises:
         PyMongoError: it does not answer, or the administrator is not let in.
     """
-    with MongoClient[dict[str, Any]](**wanted.mongo(), serverSelectionTimeoutMS=3_000) as client:
+    with MongoClient[dict[str, Any]](**wanted.mongo()) as client:
         for user, roles in ROLES.items():
             rights = [{"role": role, "db": database} for role, database in roles]
             password = wanted.password(MONGO, user)

@@ -223,13 +223,7 @@ def read_only(path: Path) -> closing[sqlite3.Connection]:
 
 
 def mongo(store: access.Mongo, patience_s: float = 60) -> MongoClient[dict[str, Any]]:
-    return MongoClient(
-        **store.mongo(),
-        serverSelectionTimeoutMS=3_000,
-        connectTimeoutMS=3_000,
-        socketTimeoutMS=int(patience_s * 1000),
-        tz_aware=True,
-    )
+    return MongoClient(**store.mongo(patience_s), tz_aware=True)
 
 
 def cassandra(store: access.Cassandra, patience_s: float = 10, consistency: str = "ONE") -> Session:

@@ -3,8 +3,8 @@ The documents of MongoDB as the raw lane writes them: users by their id, the new
 
     StoreRefused    the store takes some documents not, for another reason than that it has them
 
-Every write can be done twice. The embedded server finds nothing by an index, not even an `_id`; only an insert meets
-the one that is there.
+Every write can be done twice. The embedded server has an index for one `_id` and for nothing else: every other question
+to `users` reads all of them.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,6 @@ from spark.seen import Canary
 
 DUPLICATE_KEY = 11000
 AT_ONCE = 500  # users of one insert: a tenth of a second for the embedded server
-SCAN_S = 600  # the embedded server looks at some ten thousand users a second
 Document = dict[str, Any]
 
 
@@ -40,7 +39,6 @@ class Known(msgspec.Struct, frozen=True):
     user_id: str
     partition: int
     offset: int
-    appended_at: datetime
 
 
 def document(event: UserEvent, partition: int, offset: int, appended_at: datetime, trace_id: str = "") -> Document:
@@ -88,27 +86,23 @@ def _insert(database: Database[Document], users: Sequence[Document]) -> set[int]
 
 
 def place_of(user: Document) -> Known:
-    return Known(user["_id"], **user["topic"], appended_at=user["appended_at"])
+    return Known(user["_id"], **user["topic"])
 
 
-def mistaken(store: access.Mongo, known: Sequence[Known]) -> Counted:
+def mistaken(database: Database[Document], known: Sequence[Known]) -> Counted:
     """
     What is wrong in counting the `known` as duplicates: those whose document is this very message's are users.
 
-    Asked only where a message may have been written before: the embedded server scans, whatever it is asked, so that
-    one question for all of a batch is the cheapest (by `appended_at`, which a mongod finds in its index).
+    Asked only where a message may have been written before, and one by one: the embedded server has an index for a
+    single `_id`, and reads every document for two.
 
     Raises:
         PyMongoError: the store is down or late; the same call may be made again.
     """
-    times = [one.appended_at for one in known]
-    between = {"appended_at": {"$gte": min(times), "$lte": max(times)}}
-    with MongoClient[Document](
-        **store.mongo(), serverSelectionTimeoutMS=3_000, socketTimeoutMS=SCAN_S * 1000
-    ) as client:
-        stored = client[DATABASE][USERS].find(between, {"topic": 1})
-        places = {(one["_id"], *one["topic"].values()) for one in stored if one["topic"]}
-    users = sum((one.user_id, one.partition, one.offset) in places for one in known)
+    users = 0
+    for one in known:
+        found = database[USERS].find_one({"_id": one.user_id}, {"topic": 1})
+        users += found is not None and found["topic"] == {"partition": one.partition, "offset": one.offset}
     return Counted(users=users, duplicates=-users)
 
 
@@ -169,10 +163,7 @@ def newest(user: Document) -> Document:
 def connected(store: access.Mongo) -> Database[Document]:
     """One client for each executor process: a connection for every batch would cost as much as its inserts."""
     client: MongoClient[Document] = MongoClient(
-        **store.mongo(),
-        serverSelectionTimeoutMS=3_000,
-        connectTimeoutMS=3_000,
-        socketTimeoutMS=5_000,
+        **store.mongo(5),
         retryWrites=False,
         w="majority",
         journal=True,  # a document that was acknowledged outlives a kill -9

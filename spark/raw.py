@@ -122,7 +122,7 @@ def batch_writer(sink: Sink, stopping: threading.Event, reached: Reached) -> Cal
         with report.attempt(RAW, report.MONGODB, LEDGER, errors=STORE_DOWN) as told:
             last = read_ledger(database)
             if known and (again or ledger.met(last, whole.begins)):
-                whole = whole.plus(Seen(mistaken(sink, known)))
+                whole = whole.plus(Seen(mistaken(database, known)))
             keep_ledger(database, ledger.after(last, batch_id, whole.counted, whole.begins, whole.ends))
             told.rows = 1 + keep_canary(database, whole.canary)
         return whole.counted

@@ -32,7 +32,7 @@ from pyspark.sql import SparkSession
 from observability import access, lock, logs, settings
 from spark import lanes, session, stats, stores
 from spark.contract import ALL_TIME, DATABASE, EVERYONE, FORGOTTEN_AT, KEYSPACE, USERS, Ledger
-from spark.documents import SCAN_S, Document, read_ledger
+from spark.documents import Document, read_ledger
 from spark.stats import Tables
 from spark.totals import NOBODY, Key, Minute, Sums
 
@@ -40,6 +40,7 @@ log = logs.Log(__name__)
 
 BOUNDS = "low string, high string"  # of ids; an empty one is none
 ROWS = 1000
+SCAN_S = 600  # the embedded server reads some three thousand users a second
 SHOWN = {"appended_at": 1, "fetched_at": 1, "topic": 1, "gender": 1, "nat": 1, "location.country": 1, "dob.age": 1}
 Offsets = Mapping[int, int]
 
@@ -69,9 +70,7 @@ def parts(n: int) -> list[tuple[str, str]]:
 
 def facts(bounds: Iterator[pa.RecordBatch], store: access.Mongo, ends: Offsets | None) -> Iterator[pa.RecordBatch]:
     """The stored users between these ids whose messages lie before `ends`, as FACTS, on an executor."""
-    with MongoClient[Document](
-        **store.mongo(), serverSelectionTimeoutMS=3_000, socketTimeoutMS=SCAN_S * 1000, tz_aware=True
-    ) as client:
+    with MongoClient[Document](**store.mongo(SCAN_S), tz_aware=True) as client:
         for part in bounds:
             for low, high in zip(part["low"].to_pylist(), part["high"].to_pylist(), strict=True):
                 limits = ({"$gte": low} if low else {}) | ({"$lt": high} if high else {})
@@ -232,9 +231,7 @@ def rebuild(env: Mapping[str, str]) -> Counter[str]:
     """
     wanted, of_session = settings.read(stores.Settings, env), settings.read(session.Settings, env)
     open_session = stores.cassandra(wanted)
-    with MongoClient[Document](
-        **wanted.mongo(), serverSelectionTimeoutMS=3_000, socketTimeoutMS=SCAN_S * 1000
-    ) as client:
+    with MongoClient[Document](**wanted.mongo(SCAN_S)) as client:
         client.admin.command("ping")  # the raw lane would wait for it as long as it takes
         spark = session.start(of_session)
         try:

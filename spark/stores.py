@@ -110,7 +110,7 @@ def make_collections(wanted: Settings) -> None:
         SchemaMismatch: collections of another version are there.
         PyMongoError: MongoDB is not there; the same call may be made again.
     """
-    with MongoClient[dict[str, object]](**wanted.mongo(), serverSelectionTimeoutMS=3_000) as client:
+    with MongoClient[dict[str, object]](**wanted.mongo()) as client:
         database = client[DATABASE]
         for name in (USERS, NEWEST_USERS, CANARIES, LEDGER, FORGOTTEN):
             try:

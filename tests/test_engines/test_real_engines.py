@@ -19,7 +19,7 @@ from cassandra.cluster import Cluster, Session
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, PyMongoError
 
 from engines import builds, leftovers, ready, supervise
 from engines.state import State
@@ -219,6 +219,28 @@ def test_a_find_by_id_in_the_document_store_uses_its_index(stack: Stack):
     users = pymongo.MongoClient(stack.mongo)["vigie"]["users"]
     users.update_one({"_id": 3}, {"$set": {"found": True}}, upsert=True)
     wait(lambda: "USING INDEX" in plan())
+
+
+def test_what_a_client_gives_up_the_document_store_gives_up_too(stack: Stack):
+    """Else each question that is asked again would run beside the ones before, until the server does nothing else."""
+    store = access.Mongo(mongo_uri=stack.mongo)
+    with pymongo.MongoClient(**store.mongo()) as client:
+        many = client["scratch"]["many"]
+        for _ in range(8):
+            many.insert_many([{"numbers": list(range(200))} for _ in range(500)])
+        nobody = many.find({"numbers": -1})
+        began = time.monotonic()
+        assert list(nobody) == []
+        took = time.monotonic() - began
+    with pymongo.MongoClient(**store.mongo(took / 8)) as hasty, pytest.raises(PyMongoError):
+        list(hasty["scratch"]["many"].find({"numbers": -1}))
+    server = psutil.Process(stack.pids()["documents"])
+    before = server.cpu_times()
+    time.sleep(took / 2)
+    after = server.cpu_times()
+    assert after.user + after.system - before.user - before.system < took / 8
+    with pymongo.MongoClient(**store.mongo()) as client:
+        client.drop_database("scratch")
 
 
 def test_a_second_start_changes_nothing_and_other_settings_are_refused(stack: Stack):

@@ -9,7 +9,6 @@ import pytest
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
 from cassandra.policies import RoundRobinPolicy
 
-from observability import access
 from observability.tracing import JOURNEY, TRACEPARENT, TRACESTATE
 from services.contract import USERS, Source, encode
 from services.records import parse
@@ -136,8 +135,7 @@ def test_a_message_that_was_written_before_is_told_from_a_copy(stack):
         try:
             documents.insert(database, users)
             known = [documents.place_of(user) for user in (users[3], copy, users[5])]
-            store = access.Mongo(mongo_uri=f"mongodb://127.0.0.1:{stack.env['VIGIE_MONGO_PORT']}")
-            assert documents.mistaken(store, known) == Counted(users=2, duplicates=-2)
+            assert documents.mistaken(database, known) == Counted(users=2, duplicates=-2)
         finally:
             database[COLLECTION].delete_many({"_id": {"$in": [user["_id"] for user in users]}})
 
