@@ -130,7 +130,7 @@ class Mongo(Access):
 
     def mongo(self, longest_s: float = 60.0, reach_s: float = 3.0) -> dict[str, Any]:
         """
-        The options of a client of pymongo: a command takes no longer than `longest_s`, finding the server than `reach_s`.
+        A client of pymongo's options: a command takes no longer than `longest_s`, finding the server than `reach_s`.
 
         The server is told how long: what the client alone gives up goes on there, beside the same question asked again.
 
