@@ -9,6 +9,7 @@ from bench.notebook import Notebook
 from bench.readers import LANES, reading
 from bench.system import System
 from dashboard import queries
+from dashboard.stores import COUNT_EVERY_S
 from observability import settings
 from services import hops
 from spark import stores
@@ -28,7 +29,7 @@ def measure(of: System, book: Notebook) -> None:
         questions: dict[str, Callable[[], object]] = {
             "sums": lambda: queries.sums(session, statements, datetime.now(UTC)),
             "newest users": lambda: queries.newest(client[DATABASE]),
-            "count of users": lambda: queries.stored(client[DATABASE]),
+            "count of users": lambda: queries.stored(client[DATABASE], COUNT_EVERY_S),
         }
         ask(book, questions, AT_REST)
         users = of.fill(2 * book.size.backlog).users

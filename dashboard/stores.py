@@ -238,6 +238,7 @@ class Mongo:
         except PyMongoError as error:
             raise WrongSetting(f"VIGIE_MONGO_URI: {error}") from error
         self._database = client[DATABASE]
+        self._longest_s = longest_s
 
     def newest(self) -> Newest:
         """Read the newest users; raises as `read`."""
@@ -245,7 +246,7 @@ class Mongo:
 
     def stored(self) -> int:
         """Count the stored users; raises as `read`."""
-        return self.read(stored)
+        return self.read(lambda database: stored(database, self._longest_s))
 
     def read(self, question: Callable[[Database[Document]], T]) -> T:
         """
@@ -297,7 +298,7 @@ def stores(settings: Settings) -> Stores:
     return Stores(
         Store("Cassandra", cassandra_address, cassandra.sums),
         Store("MongoDB", mongo_address, mongo.newest),
-        Store("MongoDB's count", mongo_address, mongo.stored, keep_s=COUNT_EVERY_S),
+        Store("MongoDB's count", mongo_address, Mongo(settings, COUNT_EVERY_S).stored, keep_s=COUNT_EVERY_S),
     )
 
 

@@ -130,9 +130,9 @@ class Mongo(Access):
 
     def mongo(self, longest_s: float = 60.0, reach_s: float = 3.0) -> dict[str, Any]:
         """
-        A client of pymongo's options: a command takes no longer than `longest_s`, finding the server than `reach_s`.
+        A client of pymongo's options: it waits for a command no longer than `longest_s`, for the server than `reach_s`.
 
-        The server is told how long: what the client alone gives up goes on there, beside the same question asked again.
+        The server is not told: what takes it long needs a `maxTimeMS` as well, or it goes on there, given up by all.
 
         Raises:
             WrongSetting: the password's file is gone.
@@ -142,7 +142,7 @@ class Mongo(Access):
             "host": self.mongo_uri,
             "serverSelectionTimeoutMS": reach_ms,
             "connectTimeoutMS": reach_ms,
-            "timeoutMS": int(longest_s * 1000),
+            "socketTimeoutMS": int(longest_s * 1000),
         }
         if self.mongo_user:
             secret = password("VIGIE_MONGO_PASSWORD_FILE", self.mongo_password_file)

@@ -80,7 +80,7 @@ class OfStores:
         began = time.monotonic()
         if began >= self._count_at:
             self._count_at = began + COUNT_EVERY_S  # also if there is no answer
-            documents = hops.documents(database)
+            documents = hops.documents(database, STORE_S)
             took = time.monotonic() - began
             self._count_at = began + took + min(COUNT_EVERY_S, COUNT_SHARE * took)
         after = body(database[LEDGER].find_one({"_id": RAW}))

@@ -33,6 +33,7 @@ from services.outbox_file import outbox_path, read_counts
 from spark.contract import ALL_TIME, DATABASE, EVERYONE, FORGOTTEN, GROUPS, KEYSPACE, NEWEST_USERS, RAW, STATS
 from spark.contract import USERS as COLLECTION
 
+MONGO_S = 60.0  # the longest that MongoDB is waited for
 NO_SUCH_COLLECTION = 26  # MongoDB's NamespaceNotFound
 
 
@@ -134,17 +135,20 @@ def of_mongo(wanted: Settings) -> Hops:
         database = client[DATABASE]
         times = [user["fetched_at"] for shown in database[NEWEST_USERS].find() for user in shown["users"]]
         age_s = (datetime.now(UTC) - max(times)).total_seconds() if times else None
-        return Hops(stored=documents(database), newest_age_s=age_s)
+        return Hops(stored=documents(database, MONGO_S), newest_age_s=age_s)
 
 
-def documents(database: Database[dict[str, Any]]) -> int:
+def documents(database: Database[dict[str, Any]], longest_s: float) -> int:
     """
     How many users MongoDB has, or had and has forgotten.
 
-    From the collection's statistics, the one count without reading every document, less those forgotten ahead.
+    From the collection's statistics, the one count without reading every document, less those forgotten ahead. The
+    server is told when to give up, else counts of many users would come to run one beside the other.
     """
+    asked: list[dict[str, Any]] = [{"$collStats": {"count": {}}}]
     try:
-        counted: int = sum(part["count"] for part in database[COLLECTION].aggregate([{"$collStats": {"count": {}}}]))
+        parts = database[COLLECTION].aggregate(asked, maxTimeMS=int(longest_s * 1000))
+        counted: int = sum(part["count"] for part in parts)
         return counted - ahead(database)
     except OperationFailure as error:
         if error.code == NO_SUCH_COLLECTION:
@@ -222,7 +226,7 @@ def read_only(path: Path) -> closing[sqlite3.Connection]:
     return closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5))
 
 
-def mongo(store: access.Mongo, patience_s: float = 60) -> MongoClient[dict[str, Any]]:
+def mongo(store: access.Mongo, patience_s: float = MONGO_S) -> MongoClient[dict[str, Any]]:
     return MongoClient(**store.mongo(patience_s), tz_aware=True)
 
 

@@ -1,5 +1,6 @@
 """A real simulator process on free ports, and the address that the contract tests are run against."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -41,6 +42,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return 200 if name in ALONE else LONGEST.index(name) if name in LONGEST else 50
 
     items.sort(key=turn)
+
+
+@pytest.fixture(autouse=True)
+def levels() -> Iterator[None]:
+    """A program that is started within a test sets how loud loggers are; the next test finds them as they were."""
+
+    def loggers() -> Iterator[logging.Logger]:
+        return (one for one in logging.root.manager.loggerDict.values() if isinstance(one, logging.Logger))
+
+    before = {one.name: one.level for one in loggers()}
+    yield
+    for one in loggers():
+        if one.level != before.get(one.name, logging.NOTSET):
+            one.setLevel(before.get(one.name, logging.NOTSET))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Real brokers and a real Cassandra that ask who is there: each may do its work, and nothing else; nobody else may."""
 
-import logging
 import os
 import subprocess
 import sys
@@ -31,7 +30,7 @@ from dashboard.stores import Cassandra
 from engines import brokers, builds, config, doors, jvm, ready, ring, tools
 from engines.config import Config
 from engines.state import State
-from observability import access, logs, settings
+from observability import access, settings
 from services import cluster, exporter, grants, hops, secrets, topics
 from services.contract import DEAD_LETTERS, USERS
 from services.secrets import ADMIN, EXPORTER, INGEST, LANES, READER
@@ -248,7 +247,6 @@ def login(brokers: access.Kafka, **instead: Any) -> int:
 
 @pytest.mark.parametrize("security", [SSL, PLAIN])
 def test_a_login_needs_the_right_user_and_password_and_protocol(asking: Doors, security, caplog):
-    caplog.set_level(logging.WARNING, logs.KAFKA_CONNECTIONS)  # another test may have hushed it
     admin = asking.kafka(ADMIN, security)
     assert login(admin) == 1
     strangers: list[dict[str, Any]] = [

@@ -6,10 +6,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pymongo
@@ -19,11 +20,14 @@ from cassandra.cluster import Cluster, Session
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
-from pymongo.errors import BulkWriteError, PyMongoError
+from pymongo.errors import BulkWriteError, ExecutionTimeout
+from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
+from dashboard import queries
 from engines import builds, leftovers, ready, supervise
 from engines.state import State
 from observability import access, settings
+from services import hops
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]
 
@@ -221,26 +225,41 @@ def test_a_find_by_id_in_the_document_store_uses_its_index(stack: Stack):
     wait(lambda: "USING INDEX" in plan())
 
 
-def test_what_a_client_gives_up_the_document_store_gives_up_too(stack: Stack):
+class Asked(CommandListener):
+    """The aggregates that a client has sent."""
+
+    def __init__(self) -> None:
+        self.commands: list[Mapping[str, Any]] = []
+
+    def started(self, event: CommandStartedEvent) -> None:
+        self.commands += [event.command] if event.command_name == "aggregate" else []
+
+    def succeeded(self, event: CommandSucceededEvent) -> None: ...
+
+    def failed(self, event: CommandFailedEvent) -> None: ...
+
+
+def test_the_document_store_gives_up_a_question_with_the_one_who_asked(stack: Stack):
     """Else each question that is asked again would run beside the ones before, until the server does nothing else."""
-    store = access.Mongo(mongo_uri=stack.mongo)
-    with pymongo.MongoClient(**store.mongo()) as client:
-        many = client["scratch"]["many"]
+    asked = Asked()
+    with pymongo.MongoClient(stack.mongo, event_listeners=[asked]) as client:
+        hops.documents(client["scratch"], 7)
+        queries.stored(client["scratch"], 8)
+        assert [one["maxTimeMS"] for one in asked.commands] == [7000, 8000]
+        many, for_nobody = client["scratch"]["many"], [{"$match": {"numbers": -1}}]
         for _ in range(8):
             many.insert_many([{"numbers": list(range(200))} for _ in range(500)])
-        nobody = many.find({"numbers": -1})
         began = time.monotonic()
-        assert list(nobody) == []
+        assert list(many.aggregate(for_nobody)) == []
         took = time.monotonic() - began
-    with pymongo.MongoClient(**store.mongo(took / 8)) as hasty, pytest.raises(PyMongoError):
-        list(hasty["scratch"]["many"].find({"numbers": -1}))
-    server = psutil.Process(stack.pids()["documents"])
-    before = server.cpu_times()
-    time.sleep(took / 2)
-    after = server.cpu_times()
-    assert after.user + after.system - before.user - before.system < took / 8
-    with pymongo.MongoClient(**store.mongo()) as client:
+        with pytest.raises(ExecutionTimeout):
+            list(many.aggregate(for_nobody, maxTimeMS=int(took / 8 * 1000)))
+        server = psutil.Process(stack.pids()["documents"])
+        before = server.cpu_times()
+        time.sleep(took / 2)
+        after = server.cpu_times()
         client.drop_database("scratch")
+    assert after.user + after.system - before.user - before.system < took / 8
 
 
 def test_a_second_start_changes_nothing_and_other_settings_are_refused(stack: Stack):

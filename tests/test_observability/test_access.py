@@ -50,7 +50,7 @@ def test_with_nothing_set_every_client_is_made_without_authentication():
         "host": "mongodb://m:3",
         "serverSelectionTimeoutMS": 2_000,
         "connectTimeoutMS": 2_000,
-        "timeoutMS": 5_000,
+        "socketTimeoutMS": 5_000,
     }
     cassandra = settings.read(access.Cassandra, NOBODY).cassandra()
     assert cassandra == {"contact_points": ["c", "d"], "port": 4, "protocol_version": 5}
