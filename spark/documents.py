@@ -33,14 +33,6 @@ class StoreRefused(PyMongoError):
     """MongoDB refused some of a batch for another reason than that it has them; the text holds codes, never data."""
 
 
-class Known(msgspec.Struct, frozen=True):
-    """A message whose user was in the store already."""
-
-    user_id: str
-    partition: int
-    offset: int
-
-
 def document(event: UserEvent, partition: int, offset: int, appended_at: datetime, trace_id: str = "") -> Document:
     """The document of a user as it is stored: the event, its place on users.raw, its trace, when it passed where."""
     fields = msgspec.to_builtins(event, builtin_types=(datetime,))
@@ -85,11 +77,7 @@ def _insert(database: Database[Document], users: Sequence[Document]) -> set[int]
     return set()
 
 
-def place_of(user: Document) -> Known:
-    return Known(user["_id"], **user["topic"])
-
-
-def mistaken(database: Database[Document], known: Sequence[Known]) -> Counted:
+def mistaken(database: Database[Document], known: Sequence[Document]) -> Counted:
     """
     What is wrong in counting the `known` as duplicates: those whose document is this very message's are users.
 
@@ -101,8 +89,8 @@ def mistaken(database: Database[Document], known: Sequence[Known]) -> Counted:
     """
     users = 0
     for one in known:
-        found = database[USERS].find_one({"_id": one.user_id}, {"topic": 1})
-        users += found is not None and found["topic"] == {"partition": one.partition, "offset": one.offset}
+        found = database[USERS].find_one({"_id": one["_id"]}, {"topic": 1})
+        users += found is not None and found["topic"] == one["topic"]
     return Counted(users=users, duplicates=-users)
 
 

@@ -12,11 +12,6 @@ import msgspec
 from spark.contract import Counted, Ledger
 
 
-def met(last: Ledger | None, begins: Mapping[int, int]) -> bool:
-    """Whether messages from `begins` on were read before, by this reading of the topic or an earlier one."""
-    return last is not None and any(at < last.furthest.get(partition, 0) for partition, at in begins.items())
-
-
 def after(
     last: Ledger | None, batch: int, counted: Counted, begins: Mapping[int, int], ends: Mapping[int, int]
 ) -> Ledger:

@@ -9,7 +9,7 @@ that waited would hold a core that the other lane needs.
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, reduce
 
@@ -39,14 +39,12 @@ from spark.contract import BEFORE_RAW_COMMIT, BEFORE_RAW_LEDGER, BEFORE_USERS, L
 from spark.contract import USERS as COLLECTION
 from spark.documents import (
     Document,
-    Known,
     connected,
     document,
     insert,
     keep_canary,
     keep_ledger,
     mistaken,
-    place_of,
     read_ledger,
     show_newest,
 )
@@ -56,6 +54,7 @@ from spark.seen import NOTHING, Canary, Seen
 log = Log(__name__)
 
 OUTCOME = "outcome binary"  # an Outcome as JSON
+Offsets = Mapping[int, int]  # by partition
 
 
 @dataclass(frozen=True)
@@ -78,16 +77,13 @@ class Outcome(msgspec.Struct, frozen=True):
     """
     What became of a part of a batch: `inserted` documents are new in the store, written from one time to another (ns).
 
-    `again` if it may have been written before, by a task that was lost with its executor. After `not_stored` or
-    `not_set_aside`, which have the reason, nothing of the part is counted.
+    After `not_stored` or `not_set_aside`, which have the reason, nothing of the part is counted.
     """
 
     seen: Seen = NOTHING
     inserted: int = 0
     began_ns: int = 0
     ended_ns: int = 0
-    known: tuple[Known, ...] = ()
-    again: bool = False
     not_stored: str = ""
     not_set_aside: str = ""
 
@@ -106,8 +102,9 @@ def batch_writer(sink: Sink, stopping: threading.Event, reached: Reached) -> Cal
         nonlocal tries
         tries += 1
         with report.attempt(RAW, report.MONGODB, COLLECTION, errors=STORE_DOWN) as told:
-            database.command("ping")  # asked here first: no task is begun for a store that is known to be down
-            rows = batch.select(*seen.COLUMNS).mapInArrow(lambda parts: store(parts, sink), OUTCOME).collect()
+            last = read_ledger(database)  # asked here first: no task is begun for a store that is known to be down
+            read = None if tries > 1 else last.furthest if last else {}
+            rows = batch.select(*seen.COLUMNS).mapInArrow(lambda parts: store(parts, sink, read), OUTCOME).collect()
             outcomes = [_outcome.decode(row.outcome) for row in rows]
             told.rows = sum(one.inserted for one in outcomes)
             for one in outcomes:  # also of an attempt that failed in another part: they are in the store
@@ -118,14 +115,11 @@ def batch_writer(sink: Sink, stopping: threading.Event, reached: Reached) -> Cal
                 raise NotSetAside(failed[0].not_set_aside)
         return outcomes
 
-    def account(batch_id: int, whole: Seen, known: Sequence[Known], again: bool) -> Counted:
+    def account(batch_id: int, whole: Seen) -> None:
         with report.attempt(RAW, report.MONGODB, LEDGER, errors=STORE_DOWN) as told:
             last = read_ledger(database)
-            if known and (again or ledger.met(last, whole.begins)):
-                whole = whole.plus(Seen(mistaken(database, known)))
             keep_ledger(database, ledger.after(last, batch_id, whole.counted, whole.begins, whole.ends))
             told.rows = 1 + keep_canary(database, whole.canary)
-        return whole.counted
 
     def write(batch: DataFrame, batch_id: int) -> None:
         nonlocal tries
@@ -133,12 +127,12 @@ def batch_writer(sink: Sink, stopping: threading.Event, reached: Reached) -> Cal
             reached(BEFORE_USERS)
             outcomes = waiting(once, batch)
             reached(BEFORE_RAW_LEDGER)
-            again, tries = tries > 1 or any(one.again for one in outcomes), 0
+            tries = 0
             whole = reduce(Seen.plus, (one.seen for one in outcomes), NOTHING)
-            counted = waiting(account, batch_id, whole, [one for part in outcomes for one in part.known], again)
+            waiting(account, batch_id, whole)
             writes = [written(one) for one in outcomes if one.seen.counted.read]
-            report.done(told, whole, counted, writes, seconds(writes))
-        log.info("batch stored", lane=RAW, batch=batch_id, **msgspec.structs.asdict(counted))
+            report.done(told, whole, whole.counted, writes, seconds(writes))
+        log.info("batch stored", lane=RAW, batch=batch_id, **msgspec.structs.asdict(whole.counted))
         reached(BEFORE_RAW_COMMIT)
 
     return write
@@ -158,12 +152,19 @@ def seconds(writes: Sequence[report.Written]) -> float:
     return (max(one.ended_ns for one in writes) - min(one.began_ns for one in writes)) / 1e9
 
 
-def store(parts: Iterator[pa.RecordBatch], sink: Sink) -> Iterator[pa.RecordBatch]:
-    """Write one partition's records, on an executor; yield an Outcome for each part; after a failure no more."""
+def store(parts: Iterator[pa.RecordBatch], sink: Sink, read: Offsets | None) -> Iterator[pa.RecordBatch]:
+    """
+    Write one partition's records, on an executor; yield an Outcome for each part; after a failure no more.
+
+    Messages before the offsets `read` may have been written before; None: any may.
+    """
     seen.settled()
+    task = TaskContext.get()
+    if task is not None and task.attemptNumber() > 0:  # one that began it was lost with its executor
+        read = None
     try:
         for part in parts:
-            yield _row(store_part(part, sink))
+            yield _row(store_part(part, sink, read))
     except PyMongoError as error:
         yield _row(Outcome(not_stored=f"{type(error).__name__}: {str(error)[:200]}"))
     except KafkaError as error:
@@ -212,9 +213,9 @@ def sort(part: pa.RecordBatch) -> Sorted:
     return found
 
 
-def store_part(part: pa.RecordBatch, sink: Sink) -> Outcome:
+def store_part(part: pa.RecordBatch, sink: Sink, read: Offsets | None) -> Outcome:
     """
-    Store what is a user, set aside what is none.
+    Store what is a user, set aside what is none; `read` as in `store`.
 
     Raises:
         PyMongoError, KafkaError: a store or the brokers are down; the same part may be written again.
@@ -231,16 +232,20 @@ def store_part(part: pa.RecordBatch, sink: Sink) -> Outcome:
     ended_ns = time.time_ns()
     inserted = len(found.users) - len(known)
     new = [user for n, user in enumerate(found.users) if found.ours[n] and n not in known]
+    again = [found.users[n] for n in known if before(found.users[n], read)]
     told = Seen(
-        Counted(0, inserted, len(known), len(found.letters), found.canaries),
+        Counted(0, inserted, len(known), len(found.letters), found.canaries).plus(mistaken(database, again)),
         fetched=dict(Counter(seen.micros(user["fetched_at"]) for user in new)),
         traced=found.traced,
         canary=found.canary,
     )
-    copies = tuple(place_of(found.users[n]) for n in sorted(known))
-    task = TaskContext.get()
-    again = task is not None and task.attemptNumber() > 0
-    return Outcome(seen.of(part).plus(told), inserted, began_ns, ended_ns, copies, again)
+    return Outcome(seen.of(part).plus(told), inserted, began_ns, ended_ns)
+
+
+def before(user: Document, read: Offsets | None) -> bool:
+    """Whether the user's message lies before these offsets; None lies behind all."""
+    place = user["topic"]
+    return read is None or place["offset"] < read.get(place["partition"], 0)
 
 
 def set_aside(producer: KafkaProducer, letters: Sequence[tuple[bytes | None, bytes, str, str]]) -> None:

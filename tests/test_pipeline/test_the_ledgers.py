@@ -134,8 +134,7 @@ def test_a_message_that_was_written_before_is_told_from_a_copy(stack):
         database = client[DATABASE]
         try:
             documents.insert(database, users)
-            known = [documents.place_of(user) for user in (users[3], copy, users[5])]
-            assert documents.mistaken(database, known) == Counted(users=2, duplicates=-2)
+            assert documents.mistaken(database, [users[3], copy, users[5]]) == Counted(users=2, duplicates=-2)
         finally:
             database[COLLECTION].delete_many({"_id": {"$in": [user["_id"] for user in users]}})
 

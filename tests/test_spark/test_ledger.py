@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spark.contract import Counted, Ledger
-from spark.ledger import after, met
+from spark.ledger import after
 
 
 def counted(read: int, duplicates: int = 0) -> Counted:
@@ -49,14 +49,9 @@ def test_reading_the_topic_again_begins_a_new_ledger_that_knows_how_far_the_old_
     old = after(after(None, 0, counted(5), {0: 0}, {0: 5}), 7, counted(3), {0: 5}, {0: 8})
     new = after(old, 0, counted(4), {0: 0}, {0: 4})
     assert (new.starts, new.ends, new.totals, new.furthest) == ({0: 0}, {0: 4}, counted(4), {0: 8})
-    assert met(new, {0: 4})
     later = after(new, 1, counted(4), {0: 4}, {0: 8})
     assert later.totals == counted(8)
-    assert not met(later, {0: 8})
-
-
-def test_nothing_was_met_before_the_first_batch():
-    assert not met(None, {0: 0})
+    assert later.furthest == {0: 8}
 
 
 ways = st.lists(st.tuples(st.integers(1, 9), st.sampled_from(["once", "twice", "from the start"])), max_size=20)
