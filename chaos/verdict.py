@@ -22,7 +22,7 @@ SHOWN = 5
 WATCHDOG = "Watchdog"
 # Told after many drills, and rightly: the week's budget of late users is being spent, and programs start again often.
 OF_DRILLING = ("FreshnessBurn14x", "FreshnessBurn6x", "FreshnessBurn3x", "FreshnessBurn1x", "ProcessRestarting")
-AGAIN_PER_S = 1000.0  # messages that the lanes read again in a second, while users flow and everything watches
+AGAIN_PER_S = 300.0  # messages that the lanes read again in a second, while users flow and everything watches
 SILENT_S = 3.0  # no word of the Watchdog for so long is its silence
 
 

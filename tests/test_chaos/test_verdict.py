@@ -142,10 +142,10 @@ PLANTED: dict[str, tuple[Callable[[], Any], str]] = {
 }
 
 
-def test_a_topic_that_is_read_again_may_take_a_second_longer_for_every_thousand_messages():
+def test_a_topic_that_is_read_again_may_take_a_second_longer_for_every_three_hundred_messages():
     late = replace(GOOD, passages=(*(passage(n) for n in range(1, 60)), passage(0, late_s=90.0)))  # by 47 s
     again = replace(BOUNDS, reads_again=True)
-    for messages, word in ((16_900, "FAIL"), (17_100, "PASS")):
+    for messages, word in ((5_070, "FAIL"), (5_130, "PASS")):
         before = replace(GOOD, on_topic={"somebody": messages})
         found = verdict.judge(again, WINDOW, before, late, notes())
         assert found.word == word, found.failed
