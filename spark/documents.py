@@ -81,8 +81,8 @@ def mistaken(database: Database[Document], known: Sequence[Document]) -> Counted
     """
     What is wrong in counting the `known` as duplicates: those whose document is this very message's are users.
 
-    Asked only where a message may have been written before, and one by one: the embedded server has an index for a
-    single `_id`, and reads every document for two.
+    One that is there already may have been written from this very message, by a batch that is written again or a topic
+    that is read again. Asked one by one: the embedded server has an index for a single `_id`, and reads all for two.
 
     Raises:
         PyMongoError: the store is down or late; the same call may be made again.

@@ -9,7 +9,7 @@ that waited would hold a core that the other lane needs.
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, reduce
 
@@ -18,7 +18,6 @@ import pyarrow as pa
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 from pymongo.errors import PyMongoError
-from pyspark import TaskContext
 from pyspark.sql import DataFrame
 
 from observability import access, retry
@@ -54,7 +53,6 @@ from spark.seen import NOTHING, Canary, Seen
 log = Log(__name__)
 
 OUTCOME = "outcome binary"  # an Outcome as JSON
-Offsets = Mapping[int, int]  # by partition
 
 
 @dataclass(frozen=True)
@@ -96,15 +94,11 @@ def batch_writer(sink: Sink, stopping: threading.Event, reached: Reached) -> Cal
     """
     waiting = retry.policy("mongodb", (*STORE_DOWN, NotSetAside), stopping=stopping)
     database = connected(sink)
-    tries = 1  # the first batch may be one that the last run has begun
 
     def once(batch: DataFrame) -> list[Outcome]:
-        nonlocal tries
-        tries += 1
         with report.attempt(RAW, report.MONGODB, COLLECTION, errors=STORE_DOWN) as told:
-            last = read_ledger(database)  # asked here first: no task is begun for a store that is known to be down
-            read = None if tries > 1 else last.furthest if last else {}
-            rows = batch.select(*seen.COLUMNS).mapInArrow(lambda parts: store(parts, sink, read), OUTCOME).collect()
+            database.command("ping")  # asked here first: no task is begun for a store that is known to be down
+            rows = batch.select(*seen.COLUMNS).mapInArrow(lambda parts: store(parts, sink), OUTCOME).collect()
             outcomes = [_outcome.decode(row.outcome) for row in rows]
             told.rows = sum(one.inserted for one in outcomes)
             for one in outcomes:  # also of an attempt that failed in another part: they are in the store
@@ -122,12 +116,10 @@ def batch_writer(sink: Sink, stopping: threading.Event, reached: Reached) -> Cal
             told.rows = 1 + keep_canary(database, whole.canary)
 
     def write(batch: DataFrame, batch_id: int) -> None:
-        nonlocal tries
         with report.batch(RAW, batch_id) as told:
             reached(BEFORE_USERS)
             outcomes = waiting(once, batch)
             reached(BEFORE_RAW_LEDGER)
-            tries = 0
             whole = reduce(Seen.plus, (one.seen for one in outcomes), NOTHING)
             waiting(account, batch_id, whole)
             writes = [written(one) for one in outcomes if one.seen.counted.read]
@@ -152,19 +144,12 @@ def seconds(writes: Sequence[report.Written]) -> float:
     return (max(one.ended_ns for one in writes) - min(one.began_ns for one in writes)) / 1e9
 
 
-def store(parts: Iterator[pa.RecordBatch], sink: Sink, read: Offsets | None) -> Iterator[pa.RecordBatch]:
-    """
-    Write one partition's records, on an executor; yield an Outcome for each part; after a failure no more.
-
-    Messages before the offsets `read` may have been written before; None: any may.
-    """
+def store(parts: Iterator[pa.RecordBatch], sink: Sink) -> Iterator[pa.RecordBatch]:
+    """Write one partition's records, on an executor; yield an Outcome for each part; after a failure no more."""
     seen.settled()
-    task = TaskContext.get()
-    if task is not None and task.attemptNumber() > 0:  # one that began it was lost with its executor
-        read = None
     try:
         for part in parts:
-            yield _row(store_part(part, sink, read))
+            yield _row(store_part(part, sink))
     except PyMongoError as error:
         yield _row(Outcome(not_stored=f"{type(error).__name__}: {str(error)[:200]}"))
     except KafkaError as error:
@@ -213,9 +198,9 @@ def sort(part: pa.RecordBatch) -> Sorted:
     return found
 
 
-def store_part(part: pa.RecordBatch, sink: Sink, read: Offsets | None) -> Outcome:
+def store_part(part: pa.RecordBatch, sink: Sink) -> Outcome:
     """
-    Store what is a user, set aside what is none; `read` as in `store`.
+    Store what is a user, set aside what is none.
 
     Raises:
         PyMongoError, KafkaError: a store or the brokers are down; the same part may be written again.
@@ -232,7 +217,7 @@ def store_part(part: pa.RecordBatch, sink: Sink, read: Offsets | None) -> Outcom
     ended_ns = time.time_ns()
     inserted = len(found.users) - len(known)
     new = [user for n, user in enumerate(found.users) if found.ours[n] and n not in known]
-    again = [found.users[n] for n in known if before(found.users[n], read)]
+    again = [found.users[n] for n in known]
     told = Seen(
         Counted(0, inserted, len(known), len(found.letters), found.canaries).plus(mistaken(database, again)),
         fetched=dict(Counter(seen.micros(user["fetched_at"]) for user in new)),
@@ -240,12 +225,6 @@ def store_part(part: pa.RecordBatch, sink: Sink, read: Offsets | None) -> Outcom
         canary=found.canary,
     )
     return Outcome(seen.of(part).plus(told), inserted, began_ns, ended_ns)
-
-
-def before(user: Document, read: Offsets | None) -> bool:
-    """Whether the user's message lies before these offsets; None lies behind all."""
-    place = user["topic"]
-    return read is None or place["offset"] < read.get(place["partition"], 0)
 
 
 def set_aside(producer: KafkaProducer, letters: Sequence[tuple[bytes | None, bytes, str, str]]) -> None:
