@@ -79,7 +79,6 @@ class OfStores:
         before, documents = body(database[LEDGER].find_one({"_id": RAW})), None
         began = time.monotonic()
         if began >= self._count_at:
-            self._count_at = began + COUNT_EVERY_S  # also if there is no answer
             documents = hops.documents(database, STORE_S)
             took = time.monotonic() - began
             self._count_at = began + took + min(COUNT_EVERY_S, COUNT_SHARE * took)
