@@ -120,4 +120,4 @@ class Ledger(msgspec.Struct, frozen=True):
     before: Counted  # as `totals` was before this batch
     totals: Counted
     ends_before: dict[int, int]
-    furthest: dict[int, int] = {}  # the highest `ends` there ever were: below them a message may be in the store
+    furthest: dict[int, int] = {}  # the highest `ends` there ever were, by earlier readings of the topic too

@@ -59,6 +59,7 @@ RUN = {
     "VIGIE_SEED": "pipeline",
     "VIGIE_RATE": "25",  # an audit reads all users: more of them make every test slower
     "VIGIE_PAGE_SIZE": "20",
+    "VIGIE_MAX_OFFSETS_PER_TRIGGER": "1000",  # a topic that is read again takes more than one batch
     "VIGIE_TRIGGER_MS": "1500",  # a batch costs about the same however few are in it
     "VIGIE_SIMULATOR_LIMIT_USERS": "0",
     "VIGIE_BUDGET_USERS": "0",
