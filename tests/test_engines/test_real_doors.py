@@ -1,5 +1,6 @@
 """Real brokers and a real Cassandra that ask who is there: each may do its work, and nothing else; nobody else may."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -30,7 +31,7 @@ from dashboard.stores import Cassandra
 from engines import brokers, builds, config, doors, jvm, ready, ring, tools
 from engines.config import Config
 from engines.state import State
-from observability import access, settings
+from observability import access, logs, settings
 from services import cluster, exporter, grants, hops, secrets, topics
 from services.contract import DEAD_LETTERS, USERS
 from services.secrets import ADMIN, EXPORTER, INGEST, LANES, READER
@@ -245,8 +246,18 @@ def login(brokers: access.Kafka, **instead: Any) -> int:
         return len(admin.describe_cluster()["brokers"])
 
 
+@pytest.fixture
+def told(caplog) -> Iterator[pytest.LogCaptureFixture]:
+    """What Kafka's client says of its connections, whatever programs started in this process made of the loggers."""
+    logger = logging.getLogger(logs.KAFKA_CONNECTIONS)
+    caplog.set_level(logging.WARNING, logs.KAFKA_CONNECTIONS)
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)
+
+
 @pytest.mark.parametrize("security", [SSL, PLAIN])
-def test_a_login_needs_the_right_user_and_password_and_protocol(asking: Doors, security, caplog):
+def test_a_login_needs_the_right_user_and_password_and_protocol(asking: Doors, security, told):
     admin = asking.kafka(ADMIN, security)
     assert login(admin) == 1
     strangers: list[dict[str, Any]] = [
@@ -262,7 +273,8 @@ def test_a_login_needs_the_right_user_and_password_and_protocol(asking: Doors, s
         assert [type(one.exception()) for one in refused if not isinstance(one.exception(), KafkaError)] == []
     assert login(admin) == 1  # so it was not that the broker was slow
     if security == PLAIN:  # what `logs.start` lets through; behind TLS the connection may end before it is read
-        assert "SaslAuthenticationFailedError" in caplog.text
+        connections = [one.getMessage() for one in told.records if one.name == logs.KAFKA_CONNECTIONS]
+        assert any("SaslAuthenticationFailedError" in one for one in connections), "\n".join(connections)
 
 
 def test_a_broker_whose_certificate_was_signed_by_another_is_not_believed(asking: Doors, tmp_path):
