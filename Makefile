@@ -1,4 +1,4 @@
-# One front door: every verb is one line of `make help`. A setting of .env is given as `make up VIGIE_RATE=100`.
+# One front door: every verb is one line of `make help`. A setting of .env is given as `make up VIGIE_RATE=25`.
 .DEFAULT_GOAL := help
 .PHONY: help up down status logs journey test check audit test-long images test-compose secrets drill gameday soak rebuild bench forget tools environment there
 

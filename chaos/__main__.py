@@ -10,7 +10,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from chaos import catalogue, drill, gameday, keep, soak, target
@@ -34,6 +34,17 @@ def say(text: str) -> None:
 def listing(drills: Sequence[Drill]) -> str:
     lines = [f"  {one.number:>3}  {one.name:<24} {one.title}" for one in drills]
     return "\n".join([*lines, "one of them: make drill NAME=…    all of them: make drill NAME=all"])
+
+
+def able(env: Mapping[str, str]) -> list[Drill]:
+    """Every drill that this system was started for, in turn; the others are named, each with what it lacks."""
+    chosen = []
+    for one in catalogue.in_turn(list(catalogue.everything())):
+        if lacking := catalogue.lacks(one, env):
+            say(f"left out: {one.name}: {lacking}")
+        else:
+            chosen.append(one)
+    return chosen
 
 
 def run(drills: Sequence[Drill], aimed: Target) -> int:
@@ -140,10 +151,8 @@ def main(argv: list[str] | None = None) -> int:
         if not names:
             say(listing(list(catalogue.everything())))
             return 0
-        every = catalogue.in_turn(list(catalogue.everything()))
         aimed = target.made()
-        able = [one for one in every if not catalogue.lacks(one, aimed.env)]
-        return run(able if names == [ALL] else catalogue.named(names), aimed)
+        return run(able(aimed.env) if names == [ALL] else catalogue.named(names), aimed)
     except (WrongExperiment, WrongSetting, NotRunning) as error:
         say(str(error))
         return 2

@@ -100,6 +100,8 @@ def up(outer: Mapping[str, str], only: tuple[str, ...] = ()) -> None:
             launch(plan)
         start = Start(plan)
         start.run()
+    if watchers.unbuilt(one.family for one in plan.room(what.WATCHERS)):
+        say(f"the pages are at {pages(plan.config)}")
     told = join.join(plan.room(what.WATCHERS), state, plan.java, start.news)
     say("\n".join([ending(plan), *(f"Not watched: {sentence}" for sentence in told)]))
 
@@ -310,11 +312,15 @@ class Start:
         say(f"  {self.seconds():5.1f} s  {name:<12} {text}")
 
 
+def pages(conf: Config) -> str:
+    return f"http://{conf.host}:{conf.dashboard_port}"
+
+
 def ending(plan: Plan) -> str:
     """Where everything that was asked for is, and what to try next."""
     conf = plan.config
     places = {
-        what.DASHBOARD: f"http://{conf.host}:{conf.dashboard_port}",
+        what.DASHBOARD: pages(conf),
         what.SPARK: f"http://{conf.host}:{conf.spark_ui_port}",
         what.SIMULATOR: f"http://{conf.host}:{conf.simulator_admin_port}",
         what.KAFKA: conf.kafka_bootstrap,

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from chaos import catalogue
+from chaos.__main__ import able
 from chaos.catalogue import WrongExperiment
 from chaos.verdict import WATCHDOG
 from observability.settings import ROOT
@@ -21,6 +22,20 @@ ALERTS = {
     if "alert" in rule
 }
 each_drill = pytest.mark.parametrize("name", DRILLS)
+
+
+def test_drills_are_numbered_from_one_each_once():
+    assert [drill.number for drill in DRILLS.values()] == list(range(1, len(DRILLS) + 1))
+
+
+def test_all_is_what_this_system_was_started_for_and_names_the_others(capsys):
+    assert {one.name for one in able({"VIGIE_WIRES": "1", "VIGIE_CLOCKS": "ingest"})} == set(DRILLS)
+    assert capsys.readouterr().out == ""
+    chosen = {one.name for one in able({"VIGIE_WIRES": "0", "VIGIE_CLOCKS": ""})}
+    assert set(DRILLS) - chosen == {"wires-slow", "wires-parted", "clock-off"}
+    said = capsys.readouterr().out
+    assert "left out: wires-slow: VIGIE_WIRES=1" in said
+    assert "left out: clock-off: VIGIE_CLOCKS=ingest" in said
 
 
 @each_drill
