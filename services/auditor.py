@@ -1,8 +1,8 @@
 """
-Compares what every hop has counted, always: a user that is lost is missed within two minutes, and where.
+Compares what every hop has counted, always: a user that is lost is missed within four minutes, and where.
 
 A round asks each part through a connection that is kept. A part that does not answer is told as silent, the checks that
-need it claim nothing meanwhile, and the others go on.
+need it claim nothing anew and take nothing back meanwhile, and the others go on.
 """
 
 import argparse
@@ -120,18 +120,15 @@ class Auditor:
         """Compare what was read at the moment `at` (seconds), and say what is claimed now."""
         if reading.before and reading.before.id != self._outbox_id:
             self._outbox_id = reading.before.id
-            for window in self._windows.values():  # another outbox: none of its claims is of this one
+            for check, window in self._windows.items():  # another outbox: none of its claims is of this one
                 window.clear()
+                self._tell_gap(check, 0, None)
         self.seen.counts |= gaps.counts(reading)
+        self.seen.gaps = dict.fromkeys(self._windows, 0) | self.seen.gaps
         for check, window in self._windows.items():
-            if check == gaps.STORED and reading.mongo and reading.mongo.documents is None:
-                continue  # not counted in this round
-            found = gaps.CHECKS[check](reading)
-            gap = 0 if found is None else window.add(at, found)
-            if found is not None:
+            if (found := gaps.CHECKS[check](reading)) is not None:
                 self.seen.in_flight[check] = found.now
-            self._tell_gap(check, gap, found.now if found else None)
-            self.seen.gaps[check] = gap
+                self._tell_gap(check, window.add(at, found), found.now)
         if not self.seen.silent:
             self.seen.last_round = time.time()
 
@@ -142,6 +139,7 @@ class Auditor:
             log.warning(said, check=check, users=abs(gap), difference=now, counts=dict(self.seen.counts))
         elif before and not gap and now is not None:
             log.info("no gap any more", check=check, before=before)
+        self.seen.gaps[check] = gap
 
     def _tell_silence(self, silent: dict[str, str]) -> None:
         told = {part for part, reason in self.seen.silent.items() if reason != NOT_ASKED}

@@ -180,6 +180,16 @@ def _why(value: bytes, error: Exception) -> str:
     return text if version == VERSION else f"schema version {version} is not known; this one reads {VERSION}"
 
 
+def segment_hours(retention_hours: int) -> int:
+    """How much longer than its retention a topic may hold a message: it is deleted with its segment."""
+    return min(24, retention_hours)
+
+
+def held_hours(retention_hours: int) -> int:
+    """How long at most a topic of this retention holds a message."""
+    return retention_hours + segment_hours(retention_hours)
+
+
 def storable(event: UserEvent) -> bool:
     """Whether every date of the event has its UTC value in every store's range."""
     return all(1 < at.year < 9999 for at in (event.fetched_at, event.dob.date, event.registered.date))
@@ -197,7 +207,7 @@ def encode(event: UserEvent) -> bytes:
 
 
 _REMOVED = "[removed]"
-_MAY_HOLD = re.compile(rb'"(?:' + "|".join((*SECRETS, "login", "id")).encode() + rb')"|\\u')
+_MAY_HOLD = re.compile(rb'"(?:' + "|".join((*SECRETS, "login", "id")).encode() + rb')"|\\u', re.IGNORECASE)
 
 
 def without_secrets(original: bytes) -> bytes:
@@ -211,13 +221,14 @@ def without_secrets(original: bytes) -> bytes:
     def clean(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         kept: dict[str, Any] = {}
         for key, value in pairs:
-            no_object = key in ("login", "id") and value is not None and not isinstance(value, dict)
-            if key.lower() in SECRETS or no_object:
+            name = key.lower()
+            if name == "id" and isinstance(value, dict):
+                known = {one for one, of_it in value.items() if one.lower() == "value" and of_it is not None}
+                removed.extend(known)
+                kept[key] = value | dict.fromkeys(known, _REMOVED)
+            elif name in SECRETS or (name in ("login", "id") and value is not None and not isinstance(value, dict)):
                 removed.append(key)
                 kept[key] = _REMOVED
-            elif key == "id" and value is not None and value.get("value") is not None:
-                removed.append(key)
-                kept[key] = {**value, "value": _REMOVED}
             else:
                 kept[key] = value
         return kept

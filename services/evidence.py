@@ -32,6 +32,7 @@ from spark.contract import (
     GROUPS,
     KEYSPACE,
     NATIONALITY,
+    NEWEST_USERS,
 )
 from spark.contract import USERS as COLLECTION
 
@@ -176,7 +177,7 @@ class Stored:
     Every document of MongoDB: users by id, with what is summed of each, and the ids of those forgotten.
 
     Of the forgotten who had been stored `minutes` counts when they were appended; `ahead` were not yet. `registered`
-    are the erasures that were done before the documents were read.
+    are the erasures that were done before the documents were read, `shown` the ids among the newest users, read last.
     """
 
     users: dict[str, User] = field(default_factory=dict)
@@ -184,14 +185,15 @@ class Stored:
     minutes: Counter[datetime] = field(default_factory=Counter)
     ahead: int = 0
     registered: set[str] = field(default_factory=set)
+    shown: set[str] = field(default_factory=set)
 
 
 def stored_users(wanted: Settings) -> Stored:
     """Read MongoDB whole."""
-    shown = ("appended_at", "gender", "nat", "location.country", "dob.age", FORGOTTEN_AT, "topic")
+    facts_of = ("appended_at", "gender", "nat", "location.country", "dob.age", FORGOTTEN_AT, "topic")
     found = Stored(registered=hops.forgotten(wanted))
     with hops.mongo(wanted) as client:
-        for one in client[DATABASE][COLLECTION].find({}, shown):
+        for one in client[DATABASE][COLLECTION].find({}, facts_of):
             if FORGOTTEN_AT not in one:
                 facts = one["location"]["country"], one["gender"], one["dob"]["age"], one["nat"]
                 found.users[one["_id"]] = User(one["appended_at"], *facts)
@@ -201,6 +203,8 @@ def stored_users(wanted: Settings) -> Stored:
                 found.minutes[minute_of(one["appended_at"])] += 1
             else:
                 found.ahead += 1
+        for partition in client[DATABASE][NEWEST_USERS].find({}, {"users.user_id": 1}):
+            found.shown |= {one["user_id"] for one in partition["users"]}
     return found
 
 

@@ -126,8 +126,13 @@ def of_store(topic: OnTopic, ids: Collection[str]) -> Finding:
 
 
 def of_forgotten(wanted: Settings, stored: Stored) -> Finding:
-    """Nobody who was forgotten may be back, as after a backup of MongoDB was played in; retention may take the rest."""
+    """
+    Nobody who was forgotten may be back, as when a backup was played in, nor among the newest that are shown.
+
+    Retention may take the rest.
+    """
     back = stored.registered - stored.forgotten if not wanted.users_days else stored.registered & set(stored.users)
+    back |= stored.registered & stored.shown
     counted = f"{len(stored.forgotten):,} users forgotten; nothing of them is kept but the id"
     return Finding("forgotten", counted, named("forgotten and back, or not kept out (make forget again)", back))
 

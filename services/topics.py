@@ -14,12 +14,11 @@ from kafka.net.compat import KafkaNetClient
 from msgspec import Meta
 
 from observability import access, logs, retry, settings
-from services.contract import DEAD_LETTERS, MAX_DEAD_LETTER_BYTES, USERS
+from services.contract import DEAD_LETTERS, MAX_DEAD_LETTER_BYTES, USERS, segment_hours
 
 log = logs.Log(__name__)
 
 HOUR_MS = 3_600_000
-SEGMENT_HOURS = 24  # a message is deleted with its segment: so much later than its retention says
 
 T = TypeVar("T")
 Offsets = dict[TopicPartition, int]
@@ -52,7 +51,7 @@ def make(wanted: Settings) -> None:
     common = {
         "min.insync.replicas": str(in_sync),
         "retention.ms": str(wanted.retention_hours * HOUR_MS),
-        "segment.ms": str(min(SEGMENT_HOURS, wanted.retention_hours) * HOUR_MS),
+        "segment.ms": str(segment_hours(wanted.retention_hours) * HOUR_MS),
         "message.timestamp.type": "LogAppendTime",  # the windows' event time: a drained backlog is never late
     }
     topics = {

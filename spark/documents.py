@@ -134,7 +134,7 @@ def show_newest(database: Database[Document], users: Sequence[Document]) -> None
 
 
 def newest(user: Document) -> Document:
-    """What a page may know of a user that has just arrived."""
+    """What a page may know of a user that has just arrived; who says that he was fetched tomorrow is as new as now."""
     return {
         "user_id": user["_id"],
         "first": user["name"]["first"],
@@ -142,7 +142,7 @@ def newest(user: Document) -> Document:
         "country": user["location"]["country"],
         "gender": user["gender"],
         "age": user["dob"]["age"],
-        "fetched_at": user["fetched_at"],
+        "fetched_at": min(user["fetched_at"], user["appended_at"]),
         "stored_at": user["stored_at"],
     }
 

@@ -2,7 +2,9 @@
 Run both lanes, each with its own query, checkpoint and restart, in one Spark application, until told to stop.
 
 A lane that fails starts again with backoff while the other goes on. `--set-checkpoint-aside LANE` is the way back from
-a damaged checkpoint: the lane then reads users.raw again from its oldest record, and the stores take each user once.
+a damaged checkpoint: the lane then reads users.raw again from its oldest record. MongoDB takes each user once, and a
+minute that is summed again is overwritten. When the topic has begun to forget, the stats lane sums what is left of its
+oldest minutes only: `make rebuild` puts them right.
 """
 
 import argparse
@@ -119,7 +121,7 @@ def once(lane: Lane, messages: DataFrame, place: str, wanted: Settings, stopping
             reason = (
                 f"the checkpoint {place} may be damaged; the way back: `make down`, "
                 f"`.venv/bin/python -m spark.lanes --set-checkpoint-aside {lane.name}`, `make up`: the lane reads "
-                f"{USERS} again, and the stores take each user once. Spark says: {reason}"
+                f"{USERS} again (docs/runbooks/lanes.md#lanestopped). Spark says: {reason}"
             )
         raise LaneFailed(reason) from None
     finally:

@@ -110,7 +110,8 @@ def sort(part: pa.RecordBatch) -> tuple[list[tuple[object, ...]], Seen]:
                 canary = seen.newer(canary, one)
             continue
         where = event.location.country
-        rows.append((event.user_id, at, event.fetched_at, where, event.gender, event.nat, event.dob.age))
+        fetched_at = min(event.fetched_at, at)  # who says tomorrow is not the newest till then
+        rows.append((event.user_id, at, fetched_at, where, event.gender, event.nat, event.dob.age))
         if ours:
             fetched[seen.micros(event.fetched_at)] += 1
         if journey:

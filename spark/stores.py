@@ -17,6 +17,7 @@ from pymongo import MongoClient
 from pymongo.errors import CollectionInvalid, PyMongoError
 
 from observability import access, logs, retry, settings
+from services.contract import held_hours
 from spark.contract import (
     CANARIES,
     DATABASE,
@@ -132,20 +133,23 @@ def make_collections(wanted: Settings) -> None:
 
 def check(wanted: Settings) -> None:
     """
-    Refuse settings under which numbers would silently go wrong.
+    Refuse retentions under which a topic that is read again would make numbers wrong, and what is no consistency level.
 
     Raises:
         WrongSetting: minutes or users would be forgotten before their topic is; no such consistency level.
     """
-    if wanted.minutes_days * 24 <= wanted.topic_hours:
+    held = held_hours(wanted.topic_hours)
+    if wanted.minutes_days * 24 <= held + 24:
         raise settings.WrongSetting(
-            "VIGIE_MINUTES_RETENTION_DAYS must be longer than VIGIE_TOPIC_RETENTION_HOURS: "
-            "a lane that reads the topic again sums the minutes that are stored"
+            f"VIGIE_MINUTES_RETENTION_DAYS={wanted.minutes_days} must be longer than the {held} hours that a topic of "
+            f"VIGIE_TOPIC_RETENTION_HOURS={wanted.topic_hours} may hold a message, and a day: a lane that reads the "
+            "topic again sums the minutes that are stored of its days"
         )
-    if wanted.users_days and wanted.users_days * 24 <= wanted.topic_hours:
+    if wanted.users_days and wanted.users_days * 24 <= held:
         raise settings.WrongSetting(
-            "VIGIE_USERS_RETENTION_DAYS must be 0 (for ever) or longer than VIGIE_TOPIC_RETENTION_HOURS: "
-            "a lane that reads the topic again would store anew who was removed"
+            f"VIGIE_USERS_RETENTION_DAYS={wanted.users_days} must be 0 (for ever) or longer than the {held} hours that "
+            f"a topic of VIGIE_TOPIC_RETENTION_HOURS={wanted.topic_hours} may hold a message: a lane that reads the "
+            "topic again would store anew who was removed"
         )
     if wanted.cassandra_consistency not in ConsistencyLevel.name_to_value:
         raise settings.WrongSetting(

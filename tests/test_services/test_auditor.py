@@ -72,6 +72,13 @@ def test_a_round_without_a_count_of_documents_leaves_its_gap_as_it_was():
     assert auditor.seen.gaps["stored"] == 1
 
 
+def test_a_store_that_falls_silent_takes_no_claim_back(caplog):
+    auditor = Auditor(SETTINGS)
+    judged(auditor, *[reading(100, 99)] * 15, replace(reading(100, 99), mongo=None, raw=None))
+    assert auditor.seen.gaps["stored"] == 1
+    assert "no gap any more" not in caplog.text
+
+
 def test_another_outbox_begins_every_window_anew():
     auditor = Auditor(SETTINGS)
     judged(auditor, *[reading(100, 99)] * 15, reading(100, 99, "two"))

@@ -144,6 +144,8 @@ def test_one_who_is_back_is_named():
     assert of_forgotten(Wanted, gone).differs == ""
     assert of_forgotten(Wanted, Stored({"b": someone(0)}, registered={"b"})).differs.endswith(": b")
     assert of_forgotten(Wanted, Stored({}, registered={"b"})).differs.endswith(": b")
+    assert of_forgotten(Wanted, Stored({}, {"b"}, registered={"b"}, shown={"a"})).differs == ""
+    assert of_forgotten(Wanted, Stored({}, {"b"}, registered={"b"}, shown={"a", "b"})).differs.endswith(": b")
 
 
 def test_an_id_that_is_none_is_refused(capsys):

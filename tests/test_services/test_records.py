@@ -161,6 +161,10 @@ json_values = st.recursive(
 planted = st.sampled_from([SECRET, [SECRET], {"deeper": SECRET}, {"value": SECRET}])
 
 
+def spelt(draw, name):
+    return draw(st.sampled_from([str, str.upper, str.title]))(name)
+
+
 @st.composite
 def broken_records(draw):
     """A record that is anything, with secrets under their own names at some depth."""
@@ -171,7 +175,8 @@ def broken_records(draw):
         if name == "login" and isinstance(value, dict):
             value = {draw(st.sampled_from(SECRETS)): value}
         if name == "id":
-            value = draw(st.sampled_from([SECRET, {"name": "INSEE", "value": SECRET}, [SECRET]]))
+            value = draw(st.sampled_from([SECRET, {"name": "INSEE", spelt(draw, "value"): SECRET}, [SECRET]]))
+        name = spelt(draw, name)
         record = draw(st.sampled_from([{name: value}, {"of": {name: value}}, [record, {name: value}]]))
     return record
 

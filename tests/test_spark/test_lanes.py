@@ -12,8 +12,9 @@ import pytest
     [
         ({"VIGIE_TRIGGER_MS": "soon"}, "VIGIE_TRIGGER_MS='soon'"),
         ({"VIGIE_DEDUP_MINUTES": "0"}, "VIGIE_DEDUP_MINUTES='0'"),
-        ({"VIGIE_MINUTES_RETENTION_DAYS": "7"}, "VIGIE_MINUTES_RETENTION_DAYS must be longer"),
-        ({"VIGIE_USERS_RETENTION_DAYS": "7"}, "VIGIE_USERS_RETENTION_DAYS must be 0"),
+        ({"VIGIE_MINUTES_RETENTION_DAYS": "9"}, "VIGIE_MINUTES_RETENTION_DAYS=9 must be longer than the 192 hours"),
+        ({"VIGIE_USERS_RETENTION_DAYS": "8"}, "VIGIE_USERS_RETENTION_DAYS=8 must be 0"),
+        ({"VIGIE_TOPIC_RETENTION_HOURS": "2", "VIGIE_MINUTES_RETENTION_DAYS": "1"}, "the 4 hours"),
         ({"VIGIE_CASSANDRA_CONSISTENCY": "MOST"}, "VIGIE_CASSANDRA_CONSISTENCY='MOST'"),
         ({"VIGIE_SPARK_JARS": "/no/such/folder"}, "VIGIE_SPARK_JARS='/no/such/folder' holds no jars"),
         ({"VIGIE_NO_SUCH": "1"}, "VIGIE_NO_SUCH"),
