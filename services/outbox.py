@@ -46,12 +46,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Acknowledged:
-    """Where the brokers have put a row."""
+    """Where the brokers have put a row; of one that was found on the topic the `value`, which must be the row's."""
 
     seq: int
     topic: str
     partition: int
     offset: int
+    value: bytes | None = None
 
 
 class Outbox:
@@ -275,9 +276,10 @@ class Outbox:
     def _let_go(db: sqlite3.Connection, one: Acknowledged) -> Any:
         """Topic, canary and bytes of the row, which may have been forgotten while it was being sent; None of others."""
         place = (one.seq, one.topic)
-        waited = "DELETE FROM outbox WHERE seq=? AND topic=? RETURNING topic, canary, length(value)"
+        same = "(?3 IS NULL OR value=?3)"
+        waited = f"DELETE FROM outbox WHERE seq=?1 AND topic=?2 AND {same} RETURNING topic, canary, length(value)"
         forgotten = "DELETE FROM forgotten WHERE seq=? AND topic=? RETURNING topic, 0, 0"
-        return db.execute(waited, place).fetchone() or db.execute(forgotten, place).fetchone()
+        return db.execute(waited, (*place, one.value)).fetchone() or db.execute(forgotten, place).fetchone()
 
     @staticmethod
     def _advance(db: sqlite3.Connection, cursor: Cursor, page: int) -> None:

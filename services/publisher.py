@@ -149,7 +149,7 @@ class Publisher:
 
     def _row(self, record: ConsumerRecord) -> Acknowledged | None:
         row = row_of(record.headers, self.outbox.id)
-        return None if row is None else Acknowledged(row, record.topic, record.partition, record.offset)
+        return None if row is None else Acknowledged(row, record.topic, record.partition, record.offset, record.value)
 
 
 def by_topic(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:

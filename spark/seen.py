@@ -1,8 +1,9 @@
 """
 What was seen of a part of a batch on an executor, for the driver to count and to trace. No person's data is in it.
 
-Headers come from whoever sent the message, and say nothing that is relied on: `ours` has ingestion's, and only of these
-the time since the fetch is told and the newest canary taken, so that nobody outside moves our figures.
+Headers come from whoever sent the message. `ours` has ingestion's, and only of these the time since the fetch is told
+and the newest canary taken: who writes to the topic without them moves no figure; who forges them moves these, and
+what the auditor counts as ours.
 """
 
 import gc

@@ -6,13 +6,15 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
+from kafka import KafkaProducer
 
 from observability import access, settings, tracing
 from services import canary, topics
-from services.contract import DEAD_LETTERS, USERS, Fetch, Source
+from services.contract import DEAD_LETTERS, ROW, USERS, Fetch, Source, row_of
 from services.outbox import Outbox
 from services.publisher import Publisher
 from services.records import Rejected
@@ -114,6 +116,23 @@ def test_messages_carry_their_pages_trace_and_a_journey_goes_on_in_its_own(broke
     counts = outbox.counts()
     assert (counts.acknowledged, counts.acknowledged_dead, counts.acknowledged_canaries) == (10, 1, 1)
     assert (counts.before, counts.before_dead, counts.waiting_canaries) == (0, 0, 0)
+
+
+def test_a_message_that_claims_a_waiting_rows_number_does_not_let_it_go(brokers, tmp_path, users):
+    outbox = Outbox(tmp_path / "outbox.sqlite")
+    publish(outbox, brokers)  # it has looked at the topics once
+    outbox.keep(Cursor("claims", 1, 10), users[:2], [])
+    forged, sent = outbox.waiting(0, 2)
+    with closing(KafkaProducer(**brokers.kafka())) as producer:
+        for row, value in ((forged, b"not the row's"), (sent, sent.value)):  # the second: sent, and never acknowledged
+            producer.send(USERS, value, row.key, [(ROW, f"{outbox.id}:{row.seq}".encode())]).get(timeout=10)
+    publish(outbox, brokers)
+    assert outbox.counts().acknowledged == 2
+    with closing(topics.consumer(brokers)) as reader:
+        places = topics.partitions(reader, USERS)
+        records = topics.records(reader, reader.beginning_offsets(places), reader.end_offsets(places))
+        values = [one.value for one in records if row_of(one.headers, outbox.id) is not None]
+    assert sorted(values) == sorted([b"not the row's", forged.value, sent.value])
 
 
 def test_a_new_outbox_remembers_how_much_earlier_ones_have_sent_and_goes_on_where_no_canary_was(
