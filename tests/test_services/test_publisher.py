@@ -6,9 +6,11 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from contextlib import closing
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from kafka import KafkaProducer
 
@@ -121,7 +123,8 @@ def test_messages_carry_their_pages_trace_and_a_journey_goes_on_in_its_own(broke
 def test_a_message_that_claims_a_waiting_rows_number_does_not_let_it_go(brokers, tmp_path, users):
     outbox = Outbox(tmp_path / "outbox.sqlite")
     publish(outbox, brokers)  # it has looked at the topics once
-    outbox.keep(Cursor("claims", 1, 10), users[:2], [])
+    others = [msgspec.structs.replace(one, user_id=str(uuid.uuid4())) for one in users[:2]]
+    outbox.keep(Cursor("claims", 1, 10), others, [])
     forged, sent = outbox.waiting(0, 2)
     with closing(KafkaProducer(**brokers.kafka())) as producer:
         for row, value in ((forged, b"not the row's"), (sent, sent.value)):  # the second: sent, and never acknowledged
