@@ -5,6 +5,7 @@ The actions of experiments: each makes one fault, or ends it, and returns a sent
 """
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -142,7 +143,7 @@ def lose_data(broker: int, configuration: Configuration = None) -> str:
 def kill_everything(configuration: Configuration = None) -> str:
     """`kill -9` of the supervisor and of all its processes, frozen first so that none sees another go."""
     aimed = target.of(configuration)
-    marked = leftovers.marked(aimed.state.root)
+    marked = [process for process in leftovers.marked(aimed.state.root) if process.pid != os.getpid()]
     for process in marked:
         with suppress(psutil.NoSuchProcess):
             process.suspend()

@@ -280,22 +280,23 @@ def moment(at: datetime | None, zone: tzinfo) -> str:
 
 
 def show_personal(user_id: str, one: Card) -> None:
-    """What is personal, once it is asked for, which is written down: who is told by place and trace, never by name."""
-    key = f"unmask-{user_id}"
-    if not st.toggle(say("Show personal data"), key=key, help=say(UNMASK_HELP), on_change=audit, args=(key, one)):
+    """What is personal, once it is asked for, and only after that is written down."""
+    written = st.session_state.setdefault(WRITTEN, set())
+    if not st.toggle(say("Show personal data"), key=f"unmask-{user_id}", help=say(UNMASK_HELP)):
+        written.discard(user_id)
         return
+    if user_id not in written:
+        audit(one)
+        written.add(user_id)
     here = doors()
     facts = asked(here.search.ask(lambda: here.slow.read(lambda data: search.personal(data, user_id))))
     for name, value in (facts or {}).items():
         st.markdown(f"{say(PERSONAL[name])}: **{views.plain(value)}**")
 
 
-def audit(key: str, one: Card) -> None:
-    """Write down that somebody looks at what is personal."""
-    if st.session_state[key]:
-        log.warning(
-            "personal data shown", what=one.place, trace_id=one.trace_id, viewer=st.context.ip_address or "here"
-        )
+def audit(one: Card) -> None:
+    """Write down that somebody looks at what is personal: at whom is told by place and trace, never by name."""
+    log.warning("personal data shown", what=one.place, trace_id=one.trace_id, viewer=st.context.ip_address or "here")
 
 
 PERSONAL = {
@@ -311,6 +312,7 @@ EMBEDDED = word(
     "This is the embedded document server: it reads every user for a search, some ten thousand a second. A MongoDB "
     "server takes an index."
 )
+WRITTEN = "unmasked"  # of the session's state: of whom it is written down that they are shown
 UNMASK_HELP = word("That you look is written into the log of the pages, with the user's place on the topic.")
 
 

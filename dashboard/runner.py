@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from observability.logs import Log
-from observability.settings import ROOT
+from observability.settings import MARK, ROOT
 
 OUTPUT = "page.log"  # in the state folder's drills/: what the last one said
 MOST = 16_384  # characters of it that are shown
@@ -66,11 +66,11 @@ class Runner:
                 process = subprocess.Popen(
                     [*self._command, name],
                     cwd=ROOT,
-                    env=os.environ | {"PYTHONUNBUFFERED": "1"},
+                    env={key: value for key, value in os.environ.items() if key != MARK} | {"PYTHONUNBUFFERED": "1"},
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    start_new_session=True,  # it rolls back by itself, also when the page is stopped
+                    start_new_session=True,  # it rolls back by itself, also when the page is stopped: no mark, no group
                 )
             self.last = Run(name, who, datetime.now(UTC), process)
             log.warning("a drill was started from the page", drill=name, who=who, pid=process.pid)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import psutil
 
-MARK = "SUPERVISED_FOR_VIGIE"
+from observability.settings import MARK
+
 PATIENCE_S = 8
 
 

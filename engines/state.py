@@ -78,10 +78,11 @@ class State:
         return self.logs / f"{program}.log"
 
     def make(self) -> None:
-        """Make the folders that are not there; only the user may look inside."""
+        """Make the folders that are not there; only the user may look inside, whoever made the state folder."""
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self.data, self.logs, self.config, self.run, self.tmp):
             folder.mkdir(exist_ok=True)
+            folder.chmod(0o700)
 
     def alone(self) -> AbstractContextManager[None]:
         """

@@ -23,10 +23,9 @@ from typing import Any
 
 import psutil
 
-from engines.leftovers import MARK
 from engines.programs import Program
 from engines.state import State
-from observability.settings import ROOT
+from observability.settings import MARK, ROOT
 
 RUNNING = "RUNNING"
 UNDER_WAY = (RUNNING, "STARTING", "BACKOFF")

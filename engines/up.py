@@ -100,7 +100,7 @@ def up(outer: Mapping[str, str], only: tuple[str, ...] = ()) -> None:
             launch(plan)
         start = Start(plan)
         start.run()
-    if watchers.unbuilt(one.family for one in plan.room(what.WATCHERS)):
+    if what.DASHBOARD in families(plan.chosen):
         say(f"the pages are at {pages(plan.config)}")
     told = join.join(plan.room(what.WATCHERS), state, plan.java, start.news)
     say("\n".join([ending(plan), *(f"Not watched: {sentence}" for sentence in told)]))

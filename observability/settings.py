@@ -15,6 +15,7 @@ from dotenv import dotenv_values
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
+MARK = "SUPERVISED_FOR_VIGIE"  # the state folder, in the environment of whatever its supervisor started
 OVERRIDES = "overrides.env"  # in the state folder: what differed from `.env` when `make up` started the system
 
 

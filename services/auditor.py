@@ -7,6 +7,7 @@ need it claim nothing anew and take nothing back meanwhile, and the others go on
 
 import argparse
 import logging
+import math
 import os
 import shutil
 import signal
@@ -78,6 +79,7 @@ class Auditor:
         self._outbox_id = ""
         self._raw: Ledger | None = None
         self._ahead = 0
+        self._silent_at = -math.inf  # when a part last did not answer
 
     def run(self) -> None:
         """Compare for ever; ends the process when too many questions were never answered."""
@@ -117,20 +119,33 @@ class Auditor:
         )
 
     def judge(self, reading: Reading, at: float) -> None:
-        """Compare what was read at the moment `at` (seconds), and say what is claimed now."""
+        """
+        Compare what was read at the moment `at` (seconds), and say what is claimed now.
+
+        A claim is made smaller, or taken back, only after all parts have answered for a whole window.
+        """
         if reading.before and reading.before.id != self._outbox_id:
+            if self._outbox_id:
+                self._begin_anew()
             self._outbox_id = reading.before.id
-            for check, window in self._windows.items():  # another outbox: none of its claims is of this one
-                window.clear()
-                self._tell_gap(check, 0, None)
+        if None in (reading.mongo, reading.cassandra, reading.before, reading.kafka, reading.after):
+            self._silent_at = at
         self.seen.counts |= gaps.counts(reading)
         self.seen.gaps = dict.fromkeys(self._windows, 0) | self.seen.gaps
         for check, window in self._windows.items():
             if (found := gaps.CHECKS[check](reading)) is not None:
                 self.seen.in_flight[check] = found.now
-                self._tell_gap(check, window.add(at, found), found.now)
+                gap = window.add(at, found)
+                if abs(gap) >= abs(self.seen.gaps[check]) or at - self._silent_at >= gaps.SPAN_S:
+                    self._tell_gap(check, gap, found.now)
         if not self.seen.silent:
             self.seen.last_round = time.time()
+
+    def _begin_anew(self) -> None:
+        """Another outbox: no claim that compares with the earlier one is of this one."""
+        for check in gaps.OF_OUTBOX:
+            self._windows[check].clear()
+            self._tell_gap(check, 0, None)
 
     def _tell_gap(self, check: str, gap: int, now: int | None) -> None:
         before = self.seen.gaps.get(check, 0)

@@ -214,7 +214,8 @@ def without_secrets(original: bytes) -> bytes:
     """
     Return `original` with every secret's value replaced, and not a byte changed where it holds none.
 
-    What parses is searched at any depth. What does not is kept up to where a secret may begin.
+    What parses is searched at any depth; where a key comes twice only its last value is kept. What does not parse is
+    kept up to where a secret may begin.
     """
     removed: list[str] = []
 
@@ -222,6 +223,8 @@ def without_secrets(original: bytes) -> bytes:
         kept: dict[str, Any] = {}
         for key, value in pairs:
             name = key.lower()
+            if key in kept:
+                removed.append(key)
             if name == "id" and isinstance(value, dict):
                 known = {one for one, of_it in value.items() if one.lower() == "value" and of_it is not None}
                 removed.extend(known)

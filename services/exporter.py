@@ -75,7 +75,7 @@ class Exporter:
         log.error("the brokers' client hangs again and again: starting anew", threads=self._kafka.left)
 
     def round(self) -> None:
-        """One look; before anything is called silent every broker is tried, each with new clients."""
+        """One look; one that is not answered is put anew, with new clients, as often as there are brokers."""
         began, before = time.monotonic(), self.seen
         for left in range(len(self._brokers), -1, -1):
             self._kafka.begin()

@@ -138,7 +138,10 @@ def main(argv: list[str] | None = None) -> int:
         print("not forgotten everywhere: give the same command again", file=sys.stderr)
         return 1
     hours = held_hours(wanted.topic_hours)
-    print(f"Kafka    {USERS} and {DEAD_LETTERS} hold what they have of the user for {hours:,} more hours at most")
+    print(
+        f"Kafka    {USERS} and {DEAD_LETTERS} hold what they have of the user for {hours:,} more hours at most, "
+        f"if they were made with VIGIE_TOPIC_RETENTION_HOURS={wanted.topic_hours}"
+    )
     return 0
 
 

@@ -22,6 +22,7 @@ SLACK_S = 12.0  # a window is full though its oldest reading is so much younger:
 
 INGESTION, TOPIC, DEAD_LETTERS = "ingestion", "topic", "dead_letters"
 READ_RAW, READ_STATS, STORED, SUMMED = "read_raw", "read_stats", "stored", "summed"
+OF_OUTBOX = (INGESTION, TOPIC, DEAD_LETTERS)  # what is compared with the outbox
 
 Offsets = Mapping[int, int]  # partition -> offset
 

@@ -105,7 +105,14 @@ class Outbox:
         return Cursor(seed, row[0] if row else 1, page_size, nationalities)
 
     def calls(self, since: float) -> list[tuple[float, int]]:
-        """When, after `since` (seconds of the epoch), how many users were fetched."""
+        """
+        When, after `since` (seconds of the epoch), how many users were fetched.
+
+        What was written while the clock was ahead counts as of now.
+        """
+        now = time.time()
+        with self._transaction() as db:
+            db.execute("UPDATE calls SET at=? WHERE at > ?", (now, now))
         with self._lock:
             return self._db.execute("SELECT at, users FROM calls WHERE at > ? ORDER BY at", (since,)).fetchall()
 

@@ -149,7 +149,9 @@ class Publisher:
 
     def _row(self, record: ConsumerRecord) -> Acknowledged | None:
         row = row_of(record.headers, self.outbox.id)
-        return None if row is None else Acknowledged(row, record.topic, record.partition, record.offset, record.value)
+        if row is None or record.value is None:  # no row is without a value
+            return None
+        return Acknowledged(row, record.topic, record.partition, record.offset, record.value)
 
 
 def by_topic(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:

@@ -114,6 +114,8 @@ class Budget:
     def wait_s(self, users: int) -> float:
         """Seconds until `users` more users fit; 0 now."""
         now = self.clock()
+        if any(at > now for at, _ in self.calls):  # the clock was ahead, and is put back: they were before now
+            self.calls = deque((min(at, now), n) for at, n in self.calls)
         while self.calls and self.calls[0][0] <= now - self.window_s:
             self.calls.popleft()
         excess = sum(n for _, n in self.calls) + users - self.users

@@ -101,6 +101,15 @@ def test_what_is_personal_is_shown_when_asked_for_and_that_is_written_down_witho
     assert CARD.trace_id in line
     assert "lopez" not in line.lower()
     assert ID not in line
+    shown.run()
+    assert len(lines) == 1
+    other = AppTest.from_file(app.__file__, default_timeout=20)
+    other.query_params["user"] = ID
+    other.switch_page("explore.py")
+    other.session_state[f"unmask-{ID}"] = True  # a session that comes with the toggle on: no change, no callback
+    other.run()
+    assert "ana.lopez" in said(other).replace("\\", "")
+    assert len(lines) == 2
 
 
 @pytest.mark.usefixtures("asked")

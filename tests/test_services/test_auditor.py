@@ -74,15 +74,46 @@ def test_a_round_without_a_count_of_documents_leaves_its_gap_as_it_was():
 
 def test_a_store_that_falls_silent_takes_no_claim_back(caplog):
     auditor = Auditor(SETTINGS)
-    judged(auditor, *[reading(100, 99)] * 15, replace(reading(100, 99), mongo=None, raw=None))
+    with caplog.at_level("INFO"):
+        judged(auditor, *[reading(100, 99)] * 15, replace(reading(100, 99), mongo=None, raw=None))
     assert auditor.seen.gaps["stored"] == 1
     assert "no gap any more" not in caplog.text
 
 
-def test_another_outbox_begins_every_window_anew():
+def test_too_many_stay_claimed_while_the_brokers_are_silent_and_until_all_have_answered_for_a_window():
     auditor = Auditor(SETTINGS)
-    judged(auditor, *[reading(100, 99)] * 15, reading(100, 99, "two"))
+    deaf = replace(reading(100, 103), kafka=None)
+    judged(auditor, *[reading(100, 103)] * 15, *[deaf] * 15)
+    assert auditor.seen.gaps["stored"] == -3
+    judged(auditor, *[reading(100, 103)] * 15, first=30)
+    assert auditor.seen.gaps["stored"] == -3
+    judged(auditor, *[reading(100, 100)] * 11, first=45)
     assert auditor.seen.gaps["stored"] == 0
+
+
+def test_a_lane_that_is_past_the_topics_end_stays_claimed_while_the_brokers_are_silent():
+    auditor = Auditor(SETTINGS)
+    past = reading(100, 100)
+    past = replace(past, kafka=gaps.OfKafka({0: 0}, {0: 90}, 0))
+    judged(auditor, *[past] * 15, replace(past, kafka=None))
+    assert auditor.seen.gaps["read_raw"] == -10
+
+
+def test_the_first_answer_of_an_outbox_takes_no_claim_of_the_stores_back():
+    auditor = Auditor(SETTINGS)
+    mute = replace(reading(100, 99), before=None, after=None)
+    judged(auditor, *[mute] * 15, reading(100, 99))
+    assert auditor.seen.gaps["stored"] == 1
+
+
+def test_another_outbox_begins_what_is_compared_with_it_anew_and_nothing_else():
+    auditor = Auditor(SETTINGS)
+    lost = reading(100, 99)
+    lost = replace(lost, kafka=gaps.OfKafka({0: 0}, {0: 99}, 0))
+    judged(auditor, *[lost] * 15)
+    assert (auditor.seen.gaps["topic"], auditor.seen.gaps["stored"]) == (1, 1)
+    judged(auditor, reading(100, 99, "two"), first=15)
+    assert (auditor.seen.gaps["topic"], auditor.seen.gaps["stored"]) == (0, 1)
 
 
 def test_where_users_are_removed_after_a_while_what_is_stored_is_not_compared():

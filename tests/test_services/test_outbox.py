@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -33,6 +34,16 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 def canary_of(page: int) -> UserEvent:
     return canary.event(str(uuid.UUID(int=page, version=4)), page, AT)
+
+
+def test_a_call_of_a_clock_that_was_ahead_is_one_of_now(tmp_path, users, monkeypatch):
+    outbox = Outbox(tmp_path / "outbox.sqlite")
+    now = time.time()
+    with monkeypatch.context() as ahead:
+        ahead.setattr(time, "time", lambda: now + 3600)
+        outbox.keep(FIRST, users, [])
+    ((at, n),) = outbox.calls(since=0)
+    assert (n, at) == (10, pytest.approx(now, abs=5))
 
 
 def columns(path: Path) -> list[str]:

@@ -170,6 +170,17 @@ def test_the_budget_lets_no_window_have_more_than_its_users():
     assert waits == [0, 50, 10, 50]
 
 
+def test_a_clock_that_was_ahead_and_is_put_back_holds_the_budget_for_one_window_at_most():
+    now = [4600.0]
+    budget = Budget(100, 60, [], clock=lambda: now[0])
+    budget.spend(80)
+    now[0] = 1000.0
+    assert budget.wait_s(40) == 60
+    assert budget.left() == 20
+    now[0] += 60
+    assert budget.wait_s(40) == 0
+
+
 @pytest.mark.parametrize(
     ("status", "retry_after", "error", "seconds"),
     [
