@@ -90,19 +90,24 @@ def pages_again(times: int, seconds: float, configuration: Configuration = None)
     """
     For so many seconds each page comes so many times: the one before is sent in its place until its turn has come.
 
-    The page itself has to come between two rounds: a source that never sends it is believed at last.
+    The page itself has to come between two rounds: a source that never sends it is believed at last. So what was served
+    is looked at again after each order: a page may have gone before the order came.
     """
     address = target.of(configuration).settings.simulator
     ends, pages, last = time.monotonic() + seconds, 0, -1
     while time.monotonic() < ends:
-        journal = requests.get(f"{address}/journal", timeout=5).json()
-        served = max((one["page"] for one in journal["pages"]), default=0)
-        if served > last and "repeat_page" not in requests.get(f"{address}/faults", timeout=5).json():
+        if served(address) > last and "repeat_page" not in requests.get(f"{address}/faults", timeout=5).json():
             source({"repeat_page": {"honest": False, "times": times - 1}}, configuration)
-            pages, last = pages + 1, served
+            pages, last = pages + 1, served(address)
         time.sleep(0.05)
     source({}, configuration)
     return f"{pages} pages came {times} times"
+
+
+def served(address: str) -> int:
+    """The last page that the simulator has sent."""
+    journal = requests.get(f"{address}/journal", timeout=5).json()
+    return max((one["page"] for one in journal["pages"]), default=0)
 
 
 def large_record(kilobytes: int, configuration: Configuration = None) -> str:
