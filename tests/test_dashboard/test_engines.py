@@ -70,7 +70,7 @@ def asked(state: State) -> Stores:
 @pytest.fixture(scope="module")
 def _filled(state: State) -> None:
     """Two users, one of today; a minute of each of two days."""
-    cluster = Cluster(["127.0.0.1"], port=CASSANDRA_PORT)
+    cluster = Cluster(["127.0.0.1"], port=CASSANDRA_PORT, connect_timeout=30, control_connection_timeout=30)
     session = cluster.connect()
     session.execute(
         f"CREATE KEYSPACE {KEYSPACE} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 1}}"

@@ -72,7 +72,9 @@ class Stack:
         return {number: self.metrics(f"kafka-{number}") for number in (1, 2, 3)}
 
     def session(self) -> Session:
-        cluster = Cluster(["127.0.0.1"], port=self.cassandra, protocol_version=5)
+        cluster = Cluster(
+            ["127.0.0.1"], port=self.cassandra, protocol_version=5, connect_timeout=30, control_connection_timeout=30
+        )
         return cluster.connect()
 
 

@@ -32,7 +32,13 @@ def test_a_user_lost_in_the_store_is_named(stack):
 def test_whom_nobody_sent_and_a_sum_that_is_too_high_are_named(stack):
     stranger = "00000000-0000-4000-8000-000000000000"
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    cluster = Cluster(["127.0.0.1"], port=int(stack.env["VIGIE_CASSANDRA_PORT"]), protocol_version=5)
+    cluster = Cluster(
+        ["127.0.0.1"],
+        port=int(stack.env["VIGIE_CASSANDRA_PORT"]),
+        protocol_version=5,
+        connect_timeout=30,
+        control_connection_timeout=30,
+    )
     session = cluster.connect(KEYSPACE)
     place = ("country", midnight.date(), midnight, "Atlantis")
     session.execute(

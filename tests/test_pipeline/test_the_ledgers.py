@@ -41,9 +41,15 @@ def events(seed: str, at: datetime) -> list:
 
 
 def cassandra(stack) -> Cluster:
-    profile = ExecutionProfile(RoundRobinPolicy())
-    port = int(stack.env["VIGIE_CASSANDRA_PORT"])
-    return Cluster(["127.0.0.1"], port, execution_profiles={EXEC_PROFILE_DEFAULT: profile}, protocol_version=5)
+    """A client that is patient: beside another system the store may take seconds to tell its schema."""
+    return Cluster(
+        ["127.0.0.1"],
+        int(stack.env["VIGIE_CASSANDRA_PORT"]),
+        execution_profiles={EXEC_PROFILE_DEFAULT: ExecutionProfile(RoundRobinPolicy(), request_timeout=30)},
+        protocol_version=5,
+        connect_timeout=30,
+        control_connection_timeout=30,
+    )
 
 
 def ledgers(stack) -> dict[str, Ledger]:
