@@ -113,7 +113,7 @@ class Publisher:
                 if self.stopping.is_set() or time.monotonic() > ends:
                     raise
         placed = [future.get(timeout=0) for future in futures]
-        return [Acknowledged(r.seq, at.topic, at.partition, at.offset) for r, at in zip(rows, placed, strict=True)]
+        return [row.acknowledged(at.partition, at.offset) for row, at in zip(rows, placed, strict=True)]
 
     def _headers(self, row: Row) -> list[tuple[str, bytes]]:
         headers = [(ROW, f"{self.outbox.id}:{row.seq}".encode())]

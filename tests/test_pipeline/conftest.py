@@ -17,6 +17,8 @@ from typing import Any
 import psutil
 import pytest
 import requests
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, Session
+from cassandra.policies import RoundRobinPolicy
 from kafka import KafkaProducer
 from pymongo import MongoClient
 
@@ -25,7 +27,7 @@ from engines import supervise, tail
 from engines.state import State
 from observability import access, settings
 from services import hops, topics
-from spark.contract import KILLED
+from spark.contract import KEYSPACE, KILLED
 
 PORTS = (
     "VIGIE_KAFKA_PORT 92",
@@ -192,6 +194,20 @@ class Stack:
 
     def mongo(self) -> MongoClient[dict[str, Any]]:
         return MongoClient(f"mongodb://127.0.0.1:{self.env['VIGIE_MONGO_PORT']}", tz_aware=True)
+
+    @contextmanager
+    def cassandra(self) -> Iterator[Session]:
+        """A client that is patient: beside another system the store may take seconds to tell its schema."""
+        profile = ExecutionProfile(RoundRobinPolicy(), request_timeout=30)
+        with Cluster(
+            ["127.0.0.1"],
+            int(self.env["VIGIE_CASSANDRA_PORT"]),
+            execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+            protocol_version=5,
+            connect_timeout=30,
+            control_connection_timeout=30,
+        ) as cluster:
+            yield cluster.connect(KEYSPACE)
 
     def messages(self, topic: str) -> list[Any]:
         """Every message that is on the topic now."""

@@ -4,10 +4,9 @@ import sqlite3
 from datetime import UTC, datetime
 
 import pytest
-from cassandra.cluster import Cluster
 
 from services.outbox_file import outbox_path
-from spark.contract import DATABASE, KEYSPACE, USERS
+from spark.contract import DATABASE, USERS
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]
 
@@ -32,25 +31,17 @@ def test_a_user_lost_in_the_store_is_named(stack):
 def test_whom_nobody_sent_and_a_sum_that_is_too_high_are_named(stack):
     stranger = "00000000-0000-4000-8000-000000000000"
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    cluster = Cluster(
-        ["127.0.0.1"],
-        port=int(stack.env["VIGIE_CASSANDRA_PORT"]),
-        protocol_version=5,
-        connect_timeout=30,
-        control_connection_timeout=30,
-    )
-    session = cluster.connect(KEYSPACE)
     place = ("country", midnight.date(), midnight, "Atlantis")
-    session.execute(
-        "INSERT INTO stats_by_minute (dimension, day, minute, value, users, age_sum) VALUES (%s,%s,%s,%s,1,40)", place
-    )
-    with stack.mongo() as client:
+    with stack.mongo() as client, stack.cassandra() as session:
+        session.execute(
+            "INSERT INTO stats_by_minute (dimension, day, minute, value, users, age_sum) VALUES (%s,%s,%s,%s,1,40)",
+            place,
+        )
         users = client[DATABASE][USERS]
         users.insert_one(users.find_one() | {"_id": stranger})
         found = differing(stack)
         users.delete_one({"_id": stranger})
-    session.execute("DELETE FROM stats_by_minute WHERE dimension=%s AND day=%s AND minute=%s AND value=%s", place)
-    cluster.shutdown()
+        session.execute("DELETE FROM stats_by_minute WHERE dimension=%s AND day=%s AND minute=%s AND value=%s", place)
     assert stranger in found["phantoms"]
     assert "country Atlantis: (0, 0) / (1, 40)" in found["stats lane"]
 

@@ -6,12 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
-from cassandra.policies import RoundRobinPolicy
 
 from services.evidence import Stored, User, expected_sums, minute_of
 from services.findings import with_forgotten
-from spark.contract import ALL_TIME, DATABASE, KEYSPACE, USERS, Ledger
+from spark.contract import ALL_TIME, DATABASE, USERS, Ledger
 from spark.rebuild import Kept, Repair
 from spark.stats import Tables
 
@@ -47,12 +45,7 @@ def users_of(stack, ends: dict[int, int]) -> Stored:
 def test_damaged_sums_are_those_of_the_stored_users_again_and_the_lane_goes_on_from_them(stack):
     assert "stop them first" in stack.run("spark.rebuild").stderr
     stack.stop("spark")
-    profile = ExecutionProfile(RoundRobinPolicy())
-    port = int(stack.env["VIGIE_CASSANDRA_PORT"])
-    with Cluster(
-        ["127.0.0.1"], port, execution_profiles={EXEC_PROFILE_DEFAULT: profile}, protocol_version=5
-    ) as cluster:
-        session = cluster.connect(KEYSPACE)
+    with stack.cassandra() as session:
         (body,) = session.execute("SELECT body FROM ledger WHERE lane='stats'").one()
         for statement in DAMAGE:
             session.execute(statement.format(day=datetime.now(UTC).date()))

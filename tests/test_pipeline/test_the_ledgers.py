@@ -6,8 +6,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
-from cassandra.policies import RoundRobinPolicy
 
 from observability.tracing import JOURNEY, TRACEPARENT, TRACESTATE
 from services.contract import USERS, Source, encode
@@ -40,23 +38,11 @@ def events(seed: str, at: datetime) -> list:
     return [parse(json.dumps(user).encode(), Source(seed, 1, 20), at, 262_144) for user in page]
 
 
-def cassandra(stack) -> Cluster:
-    """A client that is patient: beside another system the store may take seconds to tell its schema."""
-    return Cluster(
-        ["127.0.0.1"],
-        int(stack.env["VIGIE_CASSANDRA_PORT"]),
-        execution_profiles={EXEC_PROFILE_DEFAULT: ExecutionProfile(RoundRobinPolicy(), request_timeout=30)},
-        protocol_version=5,
-        connect_timeout=30,
-        control_connection_timeout=30,
-    )
-
-
 def ledgers(stack) -> dict[str, Ledger]:
     """Both lanes' ledgers, as the stores hold them."""
-    with stack.mongo() as client, cassandra(stack) as cluster:
+    with stack.mongo() as client, stack.cassandra() as session:
         bodies = {RAW: client[DATABASE][LEDGER].find_one({"_id": RAW})["body"]}
-        bodies |= {row.lane: row.body for row in cluster.connect().execute("SELECT lane, body FROM vigie.ledger")}
+        bodies |= {row.lane: row.body for row in session.execute("SELECT lane, body FROM ledger")}
     return {lane: msgspec.json.decode(body, type=Ledger) for lane, body in bodies.items()}
 
 

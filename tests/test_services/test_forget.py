@@ -12,7 +12,7 @@ from services.contract import DEAD_LETTERS, Fetch, Source
 from services.evidence import Fetched, Stored, User, expected_sums
 from services.findings import differing, of_forgotten, of_ingestion, with_forgotten
 from services.gaps import CHECKS, OfOutbox, Reading
-from services.outbox import Acknowledged, Outbox
+from services.outbox import Outbox
 from services.outbox_file import Counts
 from services.outbox_file import forget as forget_rows
 from services.records import Rejected
@@ -56,7 +56,7 @@ def test_a_row_and_a_letter_that_wait_are_gone_from_the_file_and_counts_agree(pa
 def test_who_left_the_outbox_long_ago_is_not_in_its_free_pages(path, users):
     outbox = Outbox(path)
     outbox.keep(FIRST, users, [])
-    outbox.acknowledge([Acknowledged(row.seq, row.topic, 0, row.seq) for row in outbox.waiting(0, 99)])
+    outbox.acknowledge([row.acknowledged(0, row.seq) for row in outbox.waiting(0, 99)])
     assert users[0].email.encode() in on_disk(path)
     forget_rows(path, users[0].user_id)
     assert users[0].email.encode() not in on_disk(path)
@@ -68,7 +68,7 @@ def test_a_row_that_was_being_sent_is_acknowledged_once(path, users):
     sent = outbox.waiting(0, 99)
     forget_rows(path, users[0].user_id)
     for _ in range(2):
-        outbox.acknowledge([Acknowledged(row.seq, row.topic, 0, row.seq) for row in sent])
+        outbox.acknowledge([row.acknowledged(0, row.seq) for row in sent])
     assert outbox.counts() == Counts(10, 0, 0, 10, 0, 0, 0)
     assert ingestion(outbox) == (0, "")
 

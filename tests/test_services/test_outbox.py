@@ -20,7 +20,7 @@ from msgspec import structs
 
 from services import canary
 from services.contract import DEAD_LETTERS, USERS, Fetch, Source, UserEvent, encode
-from services.outbox import Acknowledged, Outbox, open_outbox
+from services.outbox import Outbox, open_outbox
 from services.outbox_file import COUNT, Counts, OutboxDamaged, OutboxFull, read_counts
 from services.records import Rejected
 from services.source import Cursor
@@ -97,7 +97,7 @@ def test_rows_leave_when_acknowledged_and_a_second_time_changes_nothing(path, us
     outbox = Outbox(path)
     outbox.keep(FIRST, users, [LETTER])
     rows = outbox.waiting(0, 99)
-    gone = [Acknowledged(row.seq, row.topic, 0, 100 + row.seq) for row in [*rows[:4], rows[-1]]]
+    gone = [row.acknowledged(0, 100 + row.seq) for row in [*rows[:4], rows[-1]]]
     outbox.acknowledge(gone)
     outbox.acknowledge(gone)
     assert [row.seq for row in outbox.waiting(0, 99)] == [row.seq for row in rows[4:-1]]
@@ -111,7 +111,7 @@ def test_at_its_bound_the_page_is_refused_and_the_cursor_stays(path, users):
     with pytest.raises(OutboxFull, match="VIGIE_OUTBOX_MAX_MB"):
         outbox.keep(Cursor("tests", 2, 10), users[:1], [])
     assert outbox.cursor("tests", 10, "").page == 2
-    outbox.acknowledge([Acknowledged(row.seq, row.topic, 0, row.seq) for row in outbox.waiting(0, 5)])
+    outbox.acknowledge([row.acknowledged(0, row.seq) for row in outbox.waiting(0, 5)])
     outbox.keep(Cursor("tests", 2, 10), users[:1], [])
     assert outbox.cursor("tests", 10, "").page == 3
 
@@ -219,7 +219,7 @@ def test_a_canary_waits_and_goes_as_a_row_and_is_counted_among_no_users(path, us
     assert outbox.counts() == Counts(2, 0, 0, 0, 0, 2, 0, canaries=2, waiting_canaries=2)
     assert [(row.trace, row.journey) for row in outbox.waiting(2, 9)] == [(TRACE, True), ("", False)]
     assert not outbox.only_known([canary_of(1)])
-    gone = [Acknowledged(row.seq, row.topic, 0, row.seq) for row in outbox.waiting(0, 3)]
+    gone = [row.acknowledged(0, row.seq) for row in outbox.waiting(0, 3)]
     outbox.acknowledge(gone)
     outbox.acknowledge(gone)
     assert outbox.counts() == Counts(2, 0, 0, 2, 0, 0, 0, canaries=2, acknowledged_canaries=1, waiting_canaries=1)
@@ -258,7 +258,7 @@ def test_a_file_of_format_1_goes_on_with_all_it_holds(of_format_1, users):
     outbox.close()
     again = Outbox(of_format_1)
     assert again.waiting(5, 99)[0].seq == 6
-    again.acknowledge([Acknowledged(2, USERS, 0, 200)])
+    again.acknowledge([again.waiting(0, 1)[0].acknowledged(0, 200)])
     assert again.counts() == Counts(16, 4, 2, 2, 1, 8, 1, canaries=1, waiting_canaries=1)
 
 
@@ -291,7 +291,7 @@ def test_the_oldest_rows_age_is_that_of_the_first_that_waits(path, users):
     outbox.keep(FIRST, users, [])
     outbox._db.execute("UPDATE outbox SET kept_at=kept_at-100 WHERE seq <= 2")
     assert 100 <= outbox.oldest_age_s() < 160
-    outbox.acknowledge([Acknowledged(seq, USERS, 0, seq) for seq in (1, 2)])
+    outbox.acknowledge([row.acknowledged(0, row.seq) for row in outbox.waiting(0, 2)])
     assert outbox.oldest_age_s() < 60
 
 

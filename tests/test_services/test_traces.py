@@ -156,7 +156,7 @@ def test_a_batch_is_linked_to_a_few_of_its_pages_once_each():
 
 def test_a_journeys_message_is_a_step_of_its_own_trace_linked_to_its_batch(spans):
     batch = tracing.parsed(trace_of(9))
-    step(Acknowledged(1, USERS, 2, 77), trace_of(5), batch, 1000, 2000)
+    step(Acknowledged(1, USERS, 2, 77, b"{}"), trace_of(5), batch, 1000, 2000)
     (sent,) = spans.get_finished_spans()
     assert (sent.name, sent.context.trace_id, sent.parent.span_id) == ("send users.raw", 5, 5)
     assert [link.context.trace_id for link in sent.links] == [9]
