@@ -43,7 +43,7 @@ FOLDER = "bench"
 EXPECTED = (system.NotUp, result.NoResult, settings.WrongSetting, subprocess.SubprocessError)
 
 
-def run(names: list[str], book: Notebook, changed: Mapping[str, str]) -> None:
+def run(names: list[str], book: Notebook, changed: Mapping[str, str], short: bool) -> None:
     """
     Take the samples of these measures, each in a system of its own; of the short form, all in one.
 
@@ -51,7 +51,7 @@ def run(names: list[str], book: Notebook, changed: Mapping[str, str]) -> None:
         NotUp: a system did not start, or a reader ended by itself.
     """
     asked = [(name, measure) for name in names for measure in MEASURES[name]]
-    for some in [asked] if book.size is SHORT else [[one] for one in asked]:
+    for some in [asked] if short else [[one] for one in asked]:
         with system.running(**changed) as of:
             for name, measure in some:
                 if book.what != name:
@@ -64,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     made.add_argument("what", nargs="*", choices=[*MEASURES, []], metavar="WHAT", help=", ".join(MEASURES))
     made.add_argument("--short", action="store_true", help="show in a few minutes that everything measures")
+    made.add_argument("--rounds", type=int, metavar="N", help="rounds, instead of three: closer figures")
     made.add_argument("--against", type=Path, metavar="JSON", help="an earlier result to compare with")
     made.add_argument("--with", action="append", default=[], metavar="KEY=VALUE", dest="tried", help="what is tried")
     made.add_argument("--tree", type=Path, default=settings.ROOT, help="the working tree whose lanes are tried")
@@ -88,9 +89,10 @@ def main(argv: list[str] | None = None) -> int:
         before = result.load(asked.against) if asked.against else None
         kept = result.begun(env | changed, short=asked.short)
         tried = replace(LANES, name="tried", changed=pairs(asked.tried), root=asked.tree.resolve())
-        book = Notebook(SHORT if asked.short else WHOLE, tried)
+        size = SHORT if asked.short else WHOLE
+        book = Notebook(replace(size, rounds=asked.rounds or size.rounds), tried)
         try:
-            run(asked.what or [name for name in MEASURES if name not in ASKED], book, changed)
+            run(asked.what or [name for name in MEASURES if name not in ASKED], book, changed, asked.short)
         finally:
             kept = msgspec.structs.replace(
                 kept, samples=book.samples, absent=book.absent, seconds=time.monotonic() - began
