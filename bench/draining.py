@@ -4,6 +4,7 @@ How fast a backlog comes into the stores: the lanes, the limits of their parts, 
 All readers read the same users, in turn, round after round, each alone: the others are held.
 """
 
+import time
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -12,9 +13,10 @@ from bench.notebook import Notebook
 from bench.readers import LANES, PEERS, Drained, Kind, Reader, reading
 from bench.result import OURS
 from bench.system import NotUp, System
-from engines import programs, supervise
+from engines import programs
 from spark.contract import RAW, STATS
 
+OFF = "telemetry off"
 RATE, CPU, MEMORY = "users/s", "us/user", "MB"
 QUIET = (
     ("VIGIE_OTLP_ENDPOINT", "off"),
@@ -116,7 +118,22 @@ def told(book: Notebook, name: str, took: Drained, n: int, case: str = "") -> No
 
 def telemetry(of: System, book: Notebook) -> None:
     """Everything that watches, on and off: traces, watchers, and what is asked of the engines."""
-    variants(of, book, (LANES, replace(LANES, name="telemetry off", changed=QUIET)))
+    variants(of, book, (LANES, replace(LANES, name=OFF, changed=QUIET)))
+    at_rest(of, book)
+
+
+def at_rest(of: System, book: Notebook) -> None:
+    """
+    Processors that engines and watchers take while nothing comes, with and without watchers: the difference is what
+    these take and what they ask of the engines, much closer than two drains on a busy machine can tell it.
+    """
+    for n in range(book.size.rounds):
+        for name in (OURS, OFF) if n % 2 == 0 else (OFF, OURS):
+            with of.held(WATCHERS if name == OFF else ()):
+                before = of.costs()
+                time.sleep(book.size.watch_s)
+                used = sum(one.less(before[program]).cpu_s for program, one in of.costs().items())
+            book.note(name, "processors at rest", 100 * used / book.size.watch_s, "% of one", at=n)
 
 
 def trial(of: System, book: Notebook) -> None:
@@ -127,19 +144,13 @@ def trial(of: System, book: Notebook) -> None:
 def variants(of: System, book: Notebook, kinds: tuple[Kind, ...]) -> None:
     """The lanes with different settings, in turn, each started anew on the same checkpoints."""
     size = book.size
-    watched = [name for name in supervise.processes(of.state) if name in WATCHERS]
     for n in range(size.rounds):
         for kind in kinds if n % 2 == 0 else kinds[::-1]:
-            off = kind.changed == QUIET
-            if off:
-                supervise.stop(of.state, *watched)
-            of.fill(size.warm)
-            with reading(kind, of, WARM_S) as reader:
-                users = of.fill(size.backlog).users
-                took = reader.drain(users, WARM_S)
+            with of.held(WATCHERS if kind.changed == QUIET else ()):
+                of.fill(size.warm)
+                with reading(kind, of, WARM_S) as reader:
+                    users = of.fill(size.backlog).users
+                    took = reader.drain(users, WARM_S)
             told(book, kind.name, took, n)
             for lane, rate in took.rates.items():
                 book.note(kind.name, f"drained, {lane}", rate, RATE, at=n)
-            if off:
-                for name in watched:
-                    supervise.start(of.state, name)

@@ -13,7 +13,7 @@ from engines.config import Config
 from observability.settings import ROOT
 
 EVERY = "5s"
-JVM_EVERY = "15s"  # for Spark's pages and the JMX agents: each answer goes through hundreds of beans
+SLOW = "15s"  # Spark's pages and the JMX agents, where each answer goes through hundreds of beans; spans' metrics
 RULES = ROOT / "observability" / "prometheus" / "rules" / "*.yml"
 
 Yaml = dict[str, Any]
@@ -52,7 +52,7 @@ OWN_NAMES = ({"source_labels": ["__name__"], "regex": "go_.+|net_.+|prometheus_s
 OWN = ("prometheus", "alertmanager", "jaeger")
 OF_KIND: dict[str, Yaml] = {
     **{name: {"metric_relabel_configs": list(OWN_NAMES)} for name in OWN},
-    "cassandra": {"scrape_interval": JVM_EVERY},
+    "cassandra": {"scrape_interval": SLOW},
 }
 
 
@@ -84,12 +84,12 @@ def jobs(config: Config, host: Hosts) -> Iterator[Yaml]:
         yield found | OF_KIND.get(name, {})
     if config.own_traces:
         spans = job("spanmetrics", [at(host("jaeger"), config.spanmetrics_port)])
-        yield spans | {"metric_relabel_configs": list(SPAN_NAMES)}
+        yield spans | {"scrape_interval": SLOW, "metric_relabel_configs": list(SPAN_NAMES)}
     if config.own_kafka:
         numbers = range(1, config.brokers + 1)
         jmx = config.kafka_jmx_port - 1
         brokers = [at(host(f"kafka-{n}"), jmx + n, broker=str(n)) for n in numbers]
-        yield job("kafka", brokers) | {"scrape_interval": JVM_EVERY}
+        yield job("kafka", brokers) | {"scrape_interval": SLOW}
     yield spark(config, host)
 
 
@@ -116,7 +116,7 @@ def spark(config: Config, host: Hosts) -> Yaml:
     place = host("spark")
     targets = [at(place, config.spark_ui_port, part=part, __metrics_path__=path) for part, path in pages.items()]
     return job("spark-ui", targets) | {
-        "scrape_interval": JVM_EVERY,
+        "scrape_interval": SLOW,
         "fallback_scrape_protocol": "PrometheusText0.0.4",  # Spark does not say what its text is
         "metric_relabel_configs": list(SPARK_NAMES),
     }
