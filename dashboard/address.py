@@ -33,13 +33,16 @@ def keep(key: str, value: str | list[str], default: str | list[str]) -> None:
         st.query_params[key] = value
 
 
-def choose_days(today: date) -> tuple[date, date]:
+def choose_days(today: date, on_change: Callable[[], None] | None = None) -> tuple[date, date]:
     """The first and the last day of a time of one's own."""
     found = []
     for key, label in ((FIRST, say("First day (UTC)")), (LAST, say("Last day (UTC)"))):
         if key not in st.session_state:
             st.session_state[key] = as_date(st.query_params.get(key, ""), today)
-        found.append(st.date_input(label, key=key, max_value=today, format="YYYY-MM-DD", required=True, width=160))
+        day = st.date_input(
+            label, key=key, on_change=on_change, max_value=today, format="YYYY-MM-DD", required=True, width=160
+        )
+        found.append(day)
     return found[0], found[1]
 
 

@@ -152,6 +152,8 @@ def show_figures(counts: Counts, before: Counts, times: tuple[Span, Span | None]
         st.metric(say("Mean age"), text, border=True, width=220)
     time = analysis.told(span) + (" · " + say("before: {time}", time=analysis.told(earlier)) if earlier else "")
     age = views.age(at, datetime.now(UTC))
+    if earlier and span.last > datetime.now(UTC):
+        time += " · " + say("its last day still runs, and is compared with whole days")
     st.caption(say("{time} · as of {at}, {age} ago", time=time, at=views.at(at, viewer.zone()), age=age))
 
 

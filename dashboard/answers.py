@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Literal
 
-from dashboard.board import LANES, Board
+from dashboard.board import LANES, RATES, Board
 from dashboard.prometheus import FIRING, Alert
 from dashboard.stores import Down
 from dashboard.views import age, at, number, plain, span
@@ -80,16 +80,19 @@ def working(board: Board) -> Answer:
 
 
 def late(board: Board) -> Answer:
-    """By the slower lane: its users' p95 in the last minute, or the age of what it has not read, if that is more."""
+    """By the slower lane: its users' p95 in the last minute, or the age of the oldest who waits, if that is more."""
+    outbox = board.value("outbox_age") or 0.0
     known: dict[str, float] = {}
     words = []
     for lane in LANES:
         p95, behind = board.value("p95", lane=lane), board.value("behind", lane=lane)
         values = [value for value in (p95, behind) if value is not None]
         if values:
-            known[lane] = max(values)
+            known[lane] = max(*values, outbox)
         passed = say("no users in the last minute") if p95 is None else f"p95 {span(p95)}"
         words.append(say("{lane} lane: {passed}, {unread}", lane=lane, passed=passed, unread=unread(behind)))
+    if outbox > PROMISED_S:
+        words.insert(0, say("waiting in the outbox for {age}", age=span(outbox)))
     more = sentence(words)
     if len(known) < len(LANES):
         return Answer(say(LATE), say(UNKNOWN), "gray", more)
@@ -119,6 +122,11 @@ def lost(board: Board) -> Answer:
             why = say("no answer from {who}", who=", ".join(silent))
         return Answer(say(LOST), say(UNKNOWN), "gray", sentence([compared, why]))
     gaps = {one.labels.get("check", ""): one.value for one in board.values.get("gap", ()) if one.value}
+    missing = [check.replace("_", " ") for check in RATES if board.value("gap", check=check) is None]
+    if missing and not gaps:
+        why = say("not compared for a whole minute yet, or at all: {hops}", hops=", ".join(missing))
+        text = UNKNOWN if len(missing) == len(RATES) else word("Nothing found")
+        return Answer(say(LOST), say(text), "gray", sentence([compared, why]))
     if not gaps:
         return Answer(say(LOST), say("Nothing"), "green", say("Every hop was compared {age} ago.", age=span(audited)))
     check, worst = max(gaps.items(), key=lambda gap: abs(gap[1]))

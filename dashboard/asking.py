@@ -18,6 +18,7 @@ from dashboard.prometheus import Api
 from dashboard.stores import MOMENT_S, StoreDown
 from observability.logs import Log
 
+SLOWEST_S = 15  # how often it asks the slowest (engines/scrape.py): a rate needs two answers of each
 SCRAPED_S = 5  # how often Prometheus asks (engines/scrape.py); Grafana is told the same
 POINTS = 180  # of a line, at most
 CELLS = 60  # of a heatmap, from left to right
@@ -104,7 +105,7 @@ def now() -> float:
 def filled(expr: str, shown: Shown, step_s: int) -> str:
     """The expression with a value for each of Grafana's variables; one that is not known stays, and is refused."""
     values = {
-        "__rate_interval": f"{max(step_s + SCRAPED_S, 4 * SCRAPED_S)}s",
+        "__rate_interval": f"{max(step_s + SLOWEST_S, 4 * SLOWEST_S)}s",
         "__interval": f"{step_s}s",
         "__range": f"{shown.length_s}s",
         "__range_s": str(shown.length_s),

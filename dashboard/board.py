@@ -14,7 +14,7 @@ from dashboard.prometheus import FIRING, PENDING, Alert, Api, Point, Sample, Tar
 from dashboard.stores import Down, Store
 from observability import names
 from services.contract import DEAD_LETTERS, USERS
-from spark.contract import GROUPS, RAW, STATS
+from spark.contract import RAW, STATS
 
 LANES = (RAW, STATS)
 WATCHDOG = "Watchdog"  # always fires, so that its absence says that rules or their way are broken
@@ -50,10 +50,6 @@ RATES = {  # by the auditor's check: what passes there
     "stored": rate(names.LANE_MESSAGES, lane=RAW, outcome="user"),
     "summed": rate(names.LANE_MESSAGES, lane=STATS, outcome="user"),
 }
-OF_GROUPS = either(
-    named(f'max({names.GROUP_LAG_SECONDS.name}{{topic="{USERS}",group="{group}"}})', "lane", lane)
-    for lane, group in GROUPS.items()
-)
 PARTS = {
     "rate": either(named(expression, "check", check) for check, expression in RATES.items()),
     "gap": names.AUDIT_GAP.name,
@@ -65,8 +61,8 @@ PARTS = {
     "breaker": f'{names.SOURCE_BREAKER.name}{{state!="closed"}} == 1',
     "done": f"{names.SOURCE_DONE.name} == 1",
     "lane_up": names.LANE_UP.name,
-    # from the exporter, which also answers for a lane that is dead; from the lane where there is no exporter
-    "behind": f"({OF_GROUPS}) or max by (lane) ({names.LANE_BEHIND_SECONDS.name})",
+    "outbox_age": f"max({names.OUTBOX_AGE.name})",
+    "behind": "lane:vigie_behind:seconds",  # as the lane says, else (it may be gone) as its consumer group's offsets do
     "p50": quantile(0.5),
     "p95": quantile(0.95),
     "canary_age": names.CANARY_AGE.name,

@@ -120,7 +120,12 @@ def choose(today: date) -> Wanted:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         countries = list(dict.fromkeys([ANY, *PLACES, st.session_state[COUNTRY]]))
         country = st.selectbox(
-            say("Country"), countries, format_func=lambda name: say(name or "all"), key=COUNTRY, width=200
+            say("Country"),
+            countries,
+            format_func=lambda name: say(name or "all"),
+            key=COUNTRY,
+            width=200,
+            on_change=begin_anew,
         )
         genders = [ANY, *GENDERS]
         gender = st.selectbox(
@@ -129,13 +134,19 @@ def choose(today: date) -> Wanted:
             format_func=lambda value: views.gender(value) if value else say("all"),
             key=GENDER,
             width=140,
+            on_change=begin_anew,
         )
-        youngest = st.number_input(say("From age"), 0, 150, step=1, key=YOUNGEST, width=120)
-        oldest = st.number_input(say("To age"), 0, 150, step=1, key=OLDEST, width=120)
+        youngest = st.number_input(say("From age"), 0, 150, step=1, key=YOUNGEST, width=120, on_change=begin_anew)
+        oldest = st.number_input(say("To age"), 0, 150, step=1, key=OLDEST, width=120, on_change=begin_anew)
         times = st.selectbox(
-            say("Fetched"), list(TIMES), format_func=lambda name: say(TIMES[name]), key=FETCHED, width=180
+            say("Fetched"),
+            list(TIMES),
+            format_func=lambda name: say(TIMES[name]),
+            key=FETCHED,
+            width=180,
+            on_change=begin_anew,
         )
-        first, last = address.choose_days(today) if times == spans.DAYS else (None, None)
+        first, last = address.choose_days(today, begin_anew) if times == spans.DAYS else (None, None)
     for key, value, default in ((COUNTRY, country, ANY), (GENDER, gender, ANY), (FETCHED, times, ANY)):
         address.keep(key, value, default)
     address.keep(YOUNGEST, str(youngest), "0")
@@ -197,6 +208,11 @@ def show_list(wanted: Wanted, zone: tzinfo, *, embedded: bool) -> None:
         )
     if embedded:
         st.caption(say(EMBEDDED))
+
+
+def begin_anew() -> None:
+    """Other users are looked for: the place in the list of the earlier ones means nothing."""
+    st.query_params.pop(PLACE, None)
 
 
 def turn(place: Place | None) -> None:

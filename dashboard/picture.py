@@ -114,7 +114,10 @@ def store(board: Board, one: str) -> Hop:
     more += (
         [say("{n} lost", n=number(int(gap))) if gap > 0 else say("{n} too many", n=number(int(-gap)))] if gap else []
     )
-    return Hop(name, worst(lateness(newest), lacks(board, check)), board.value("rate", check=check), tuple(more))
+    ages = [age for age in (newest, board.value("canary_age", store=key)) if age is not None]  # canaries come always
+    silent = BROKEN if key in board.having("silent", "part") else OK
+    health = worst(lateness(min(ages, default=None)), silent, lacks(board, check))
+    return Hop(name, health, board.value("rate", check=check), tuple(more))
 
 
 def answers(board: Board, job: str) -> str:

@@ -36,6 +36,7 @@ REQUEST_S = 2.0  # what a driver waits for an answer
 # What a page waits for a store: at the first question, which connects; while it is up; and while it is down, as one
 # that is back answers sooner. A page that asks every 2 s thus tells of a store that hangs within 3 s.
 FIRST_S, PATIENCE_S, MOMENT_S = 2.0, 0.9, 0.3
+LATE_S = 5.0  # how old an answer may be that came when nobody waited any more
 ASKED_S = 2.5  # what a person who asks waits at most
 COUNT_EVERY_S = 15.0  # counting costs the embedded document store a look through its file
 
@@ -94,12 +95,22 @@ class Store(Generic[T]):
         self._since: datetime | None = None
 
     def ask(self) -> Future[T]:
-        """Put the question and return at once; while one is still open, or its answer is kept, that one is it."""
+        """
+        Put the question and return at once; while one is still open, or its answer is kept, that one is it.
+
+        So is one whose answer came when nobody waited any more: a store that is slow once is not down for ever.
+        """
         with self._lock:
-            if self._asked is None or (self._asked.done() and not self._kept(self._asked)):
+            if self._asked is None or (self._asked.done() and not self._kept(self._asked) and not self._late()):
                 self._asked_at = self._clock()
                 self._asked = self._thread.submit(self._question)
             return self._asked
+
+    def _late(self) -> bool:
+        """Whether the last answer, a short while old at most, was not given to anybody."""
+        asked = self._asked
+        missed = asked is not None and asked is not self._answered and asked.done() and asked.exception() is None
+        return missed and self._clock() - self._asked_at < LATE_S
 
     def _kept(self, asked: Future[T]) -> bool:
         return asked.exception() is None and self._clock() - self._asked_at < self._keep_s

@@ -1,10 +1,9 @@
 """Spark's driver, its JVM and its executors, as Spark itself tells: part of the dashboard of the lanes."""
 
 from grafana.panels import QUIET, Row, above, ask, lines
-from grafana.promql import highest, or_zero, rate, total
+from grafana.promql import RATE, highest, or_zero, rate, total
 from observability import names
 
-WINDOW = "2m"  # Spark's own pages are asked every 15 s only
 PYTHON = 'job="spark"'
 QUEUES = '{__name__=~"spark_driver_LiveListenerBus_queue_.+_numDroppedEvents_Count"}'
 
@@ -24,7 +23,7 @@ MEMORY = Row(
             "Processor of the JVM",
             "Below one core at the usual rate; two while a backlog drains.",
             "suffix: cores",
-            ask(f"sum(rate(spark_driver_JVMCPU_jvmCpuTime_Number[{WINDOW}])) / 1e9", "jvm"),
+            ask(f"sum(rate(spark_driver_JVMCPU_jvmCpuTime_Number[{RATE}])) / 1e9", "jvm"),
             width=6,
         ),
         lines(
@@ -51,8 +50,8 @@ WORK = Row(
             "Tasks done and failed",
             "Failed at 0: a failed task is tried again, then its query fails.",
             "suffix: tasks/s",
-            ask(f"sum(rate(spark_executor_completedTasks_total[{WINDOW}]))", "done"),
-            ask(f"sum(rate(spark_executor_failedTasks_total[{WINDOW}]))", "failed"),
+            ask(f"sum(rate(spark_executor_completedTasks_total[{RATE}]))", "done"),
+            ask(f"sum(rate(spark_executor_failedTasks_total[{RATE}]))", "failed"),
             width=6,
             runbook="lanes",
         ),
@@ -60,7 +59,7 @@ WORK = Row(
             "Share of time in garbage collection",
             "Below a twentieth, by executor.",
             "percentunit",
-            ask(f"sum by (executor_id) (rate(spark_executor_totalGCTime_seconds_total[{WINDOW}]))", "{{executor_id}}"),
+            ask(f"sum by (executor_id) (rate(spark_executor_totalGCTime_seconds_total[{RATE}]))", "{{executor_id}}"),
             width=6,
             limits=above(0.05, 0.2),
         ),

@@ -170,7 +170,8 @@ WAY = Row(
         ),
         table(
             "What each hop has counted",
-            "fetched - known - rejected = acknowledged = on_topic = read = stored + copies; summed as stored.",
+            "fetched - known - rejected = acknowledged; with canaries that is on_topic and read; "
+            "read = stored + copies + canaries + poison; summed as stored.",
             (Column("hop", "hop"), Column("Value", "users", "locale")),
             ask(highest(names.AUDIT_COUNT, "hop")),
             width=8,

@@ -88,6 +88,7 @@ def start(service: str, level: int = logging.INFO) -> Repeats:
     logging.getLogger("kafka").setLevel(logging.ERROR)  # it warns of every slow turn of its own loop
     logging.getLogger(KAFKA_CONNECTIONS).setLevel(logging.WARNING)
     logging.getLogger(KAFKA_CONNECTIONS).addFilter(let_through)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings bear what the other side has sent
     logging.getLogger("opentelemetry").setLevel(
         logging.CRITICAL
     )  # observability.tracing tells what it tells each second

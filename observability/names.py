@@ -218,7 +218,7 @@ PAGE_SECONDS = Metric(
     "vigie_page_render_seconds",
     HISTOGRAM,
     "how long a page's run took",
-    {"page": "live, analyse, explore, operations"},
+    {"page": "live, analyse, explore, journey, operations, boards, drills"},
     QUICK,
 )
 PAGE_VIEWERS = Metric("vigie_page_viewers", GAUGE, "browsers that are connected")
@@ -226,7 +226,7 @@ PAGE_READS = Metric(
     "vigie_page_reads_total",
     COUNTER,
     "questions of the pages to what they show",
-    {"source": "mongodb, cassandra, prometheus, alertmanager", "outcome": "ok, down"},
+    {"source": "mongodb, cassandra, prometheus, alertmanager, jaeger", "outcome": "ok, down"},
 )
 
 # --- the simulator

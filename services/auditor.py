@@ -122,7 +122,8 @@ class Auditor:
         """
         Compare what was read at the moment `at` (seconds), and say what is claimed now.
 
-        A claim is made smaller, or taken back, only after all parts have answered for a whole window.
+        A claim is made smaller, or taken back, only after all parts have answered for a whole window. Of a check that
+        has not been seen for as long, nothing is said: an auditor that has just begun does not say that all is well.
         """
         if reading.before and reading.before.id != self._outbox_id:
             if self._outbox_id:
@@ -131,12 +132,13 @@ class Auditor:
         if None in (reading.mongo, reading.cassandra, reading.before, reading.kafka, reading.after):
             self._silent_at = at
         self.seen.counts |= gaps.counts(reading)
-        self.seen.gaps = dict.fromkeys(self._windows, 0) | self.seen.gaps
         for check, window in self._windows.items():
             if (found := gaps.CHECKS[check](reading)) is not None:
                 self.seen.in_flight[check] = found.now
                 gap = window.add(at, found)
-                if abs(gap) >= abs(self.seen.gaps[check]) or at - self._silent_at >= gaps.SPAN_S:
+                if gap is None:
+                    continue
+                if abs(gap) >= abs(self.seen.gaps.get(check, 0)) or at - self._silent_at >= gaps.SPAN_S:
                     self._tell_gap(check, gap, found.now)
         if not self.seen.silent:
             self.seen.last_round = time.time()

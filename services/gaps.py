@@ -219,13 +219,17 @@ class Window:
     def __init__(self) -> None:
         self._seen: deque[tuple[float, Difference]] = deque()
 
-    def add(self, at: float, found: Difference) -> int:
-        """Take the difference of the moment `at` (seconds of any clock); return the gap that is claimed, 0 for none."""
+    def add(self, at: float, found: Difference) -> int | None:
+        """
+        Take the difference of the moment `at` (seconds of any clock).
+
+        Return the gap that is claimed, 0 for none; None as long as too little was seen to say.
+        """
         self._seen.append((at, found))
         while len(self._seen) > PROOFS and self._seen[1][0] <= at - SPAN_S:
             self._seen.popleft()
         if len(self._seen) < PROOFS or self._seen[0][0] > at - SPAN_S + SLACK_S:
-            return 0
+            return None
         least, most = [one.least for _, one in self._seen], [one.most for _, one in self._seen]
         lacks = min(heapq.nlargest(PROOFS, least)[-1], *most)
         has_too_many = max(heapq.nsmallest(PROOFS, most)[-1], *least)

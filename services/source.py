@@ -27,6 +27,7 @@ from observability.logs import Log
 
 log = Log(__name__)
 
+MOST_CAUSES = 6  # of an error that are told
 MAX_BODY_BYTES = 64 * 2**20  # 5,000 users, the API's most, are 6 MB
 MAX_RETRY_AFTER_S = 300.0  # the API's own window; a proxy that asks for a day is asked again after this
 MAX_PAGE = 10_000  # the API answers page 1 to anything above
@@ -209,7 +210,9 @@ class Client:
                         raise SourceUnavailable(f"the call took longer than {self.timeouts.call_s} s")
                 return bytes(body)
         except (requests.RequestException, OSError, urllib3.exceptions.HTTPError) as error:
-            raise SourceUnavailable(f"{type(error).__name__}: {without_query(str(error))}") from error
+            place = address(self.url)
+            told = f"{place['server.address']}:{place['server.port']}: {causes(error)}"
+            raise SourceUnavailable(told) from error
 
 
 def address(url: str) -> dict[str, str | int]:
@@ -219,9 +222,20 @@ def address(url: str) -> dict[str, str | int]:
     return {"http.request.method": "GET", "server.address": parts.hostname or "", "server.port": port}
 
 
-def without_query(text: str) -> str:
-    """An error's text without the queries of the URLs in it: a key may stand there."""
-    return re.sub(r"\?[^\s'\")]+", "?…", text)
+def causes(error: BaseException) -> str:
+    """
+    The classes of an error and of its causes, and what the system said of them.
+
+    Their texts are left out: bytes of the answer and queries of URLs stand in those, and so persons and keys.
+    """
+    told: list[str] = []
+    cause: object = error
+    while isinstance(cause, BaseException) and len(told) < MOST_CAUSES:
+        said = f" ({cause.strerror})" if isinstance(cause, OSError) and cause.errno and cause.strerror else ""
+        told.append(f"{type(cause).__name__}{said}")
+        inner = [getattr(cause, "reason", None), *cause.args[:1], cause.__cause__, cause.__context__]
+        cause = next((one for one in inner if isinstance(one, BaseException)), None)
+    return ": ".join(dict.fromkeys(told))
 
 
 def outcome_of(error: SourceError) -> str:

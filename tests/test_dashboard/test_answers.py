@@ -7,7 +7,7 @@ import pytest
 
 from dashboard import answers
 from dashboard.answers import UNKNOWN, four
-from dashboard.board import Board
+from dashboard.board import RATES, Board
 from dashboard.prometheus import Alert, Sample, Target
 from dashboard.stores import Down
 
@@ -30,7 +30,7 @@ WELL = Board(
         "p95": samples("lane", raw=1.5, stats=2.5),
         "behind": samples("lane", raw=0, stats=0.4),
         "audit_age": (Sample({}, 3.0),),
-        "gap": samples("check", ingestion=0, stored=0, summed=0),
+        "gap": samples("check", **dict.fromkeys(RATES, 0)),
     },
     (UP,),
     (WATCHDOG,),
@@ -123,6 +123,21 @@ def test_with_one_lane_unknown_lateness_is_not_known():
 def test_what_is_lost_is_counted_where_it_is_lost_most(gaps, text, where):
     answer = answers.lost(but(gap=samples("check", **gaps)))
     assert (answer.text, answer.colour, answer.more) == (text, "red", f"{where}; compared 3.0 s ago.")
+
+
+def test_who_waits_in_the_outbox_is_late_whatever_the_lanes_say():
+    answer = answers.late(but(outbox_age=(Sample({}, 90.0),), p95=samples("lane", raw=None, stats=None)))
+    assert (answer.text, answer.colour) == ("1 min 30 s", "red")
+    assert answer.more.startswith("Waiting in the outbox for 1 min 30 s; raw lane: no users in the last minute")
+
+
+@pytest.mark.parametrize(
+    ("compared", "text"), [({}, UNKNOWN), (dict.fromkeys(set(RATES) - {"stored"}, 0), "Nothing found")]
+)
+def test_what_is_not_compared_is_not_said_to_be_well(compared, text):
+    answer = answers.lost(but(gap=samples("check", **compared)))
+    assert (answer.text, answer.colour) == (text, "gray")
+    assert "stored" in answer.more
 
 
 def test_an_old_comparison_says_nothing_is_known_and_who_does_not_answer():

@@ -11,6 +11,7 @@ from dashboard import app, asking, boards, definitions, panels
 from dashboard.asking import Asker, Question, Shown, Unanswered
 from dashboard.definitions import HEATMAP, LINES, STAT, TABLE, TIMELINE, Limit, Panel, Query, Variable
 from dashboard.prometheus import Sample, Series
+from engines import scrape
 
 UIDS = sorted(definitions.read(boards.FOLDER))
 QUERY, RANGE, ALERTS = "/api/v1/query", "/api/v1/query_range", "/api/v1/alerts"
@@ -265,7 +266,9 @@ def test_a_table_joins_its_questions_by_label_and_sorts_numbers_as_numbers():
 def test_variables_are_filled_in_as_grafana_does():
     shown = Shown(NOW, 3600, (("topic", "a"),))
     expr = 'rate(x{topic=~"$topic"}[$__rate_interval]) + increase(y[$__range]) + ${__interval}'
-    assert asking.filled(expr, shown, 20) == 'rate(x{topic=~"a"}[25s]) + increase(y[3600s]) + 20s'
+    assert asking.filled(expr, shown, 20) == 'rate(x{topic=~"a"}[60s]) + increase(y[3600s]) + 20s'
+    assert asking.filled("[$__rate_interval]", shown, 480) == "[495s]"
+    assert int(scrape.SLOW.removesuffix("s")) == asking.SLOWEST_S  # four of them, so that each rate has two answers
     variable = Variable("topic", "", ".+")
     chosen = [asking.chosen(variable, values) for values in ([], ["users.raw"], ["a", "b+"])]
     assert chosen == [".+", r"users\\.raw", r"(a|b\\+)"]

@@ -50,11 +50,17 @@ def test_a_system_that_is_well_has_every_hop_well():
         (board(lane_up=[({"lane": "raw"}, 0), ({"lane": "stats"}, 1)]), "Raw lane", BROKEN),
         (board(behind=[({"lane": "raw"}, 0.1), ({"lane": "stats"}, 30)]), "Stats lane", WATCH),
         (board(newest_user=[({"store": "mongodb"}, 90), ({"store": "cassandra"}, 1)]), "MongoDB", BROKEN),
+        (board(silent=[({"part": "mongodb"}, 1)]), "MongoDB", BROKEN),
         (board(gap=[({"check": "summed"}, 3)]), "Cassandra", BROKEN),
     ],
 )
 def test_what_is_wrong_is_seen_at_its_hop_alone(made, hop, health):
     assert healths(made) == dict.fromkeys(NAMES, OK) | {hop: health}
+
+
+def test_a_store_is_well_while_canaries_arrive_though_the_source_is_quiet():
+    quiet = board(newest_user=[({"store": "mongodb"}, 900)], canary_age=[({"store": "mongodb"}, 9)])
+    assert healths(quiet)["MongoDB"] == OK
 
 
 def test_what_is_not_known_is_not_said_to_be_well():

@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from dashboard.queries import Newest, Sums
-from dashboard.stores import FIRST_S, Desk, Down, Settings, Store, StoreDown, Stores, stores
+from dashboard.stores import FIRST_S, LATE_S, Desk, Down, Settings, Store, StoreDown, Stores, stores
 from observability.settings import WrongSetting
 
 
@@ -63,7 +63,27 @@ def test_a_store_that_hangs_is_told_after_the_patience_and_asked_once_meanwhile(
     released.set()
     assert put.result(5) == "here"
     assert store.answer(store.ask()) == "here"
+    assert len(asked) == 1  # it came when nobody waited, and is given to the next who asks
+    assert store.answer(store.ask()) == "here"
     assert len(asked) == 2
+
+
+def test_an_answer_that_came_too_late_and_is_old_is_asked_for_anew():
+    clock, released, asked = Hours(), threading.Event(), []
+
+    def question() -> int:
+        asked.append(1)
+        released.wait(10)
+        return len(asked)
+
+    store = Store("MongoDB", "a:1", question, clock=clock)
+    put = store.ask()
+    clock.now = FIRST_S
+    assert isinstance(store.answer(put), Down)
+    released.set()
+    put.result(5)
+    clock.now = LATE_S
+    assert store.answer(store.ask()) == 2
 
 
 def test_stores_that_hang_cost_the_patience_of_one():

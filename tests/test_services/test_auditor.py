@@ -66,6 +66,14 @@ def test_a_gap_is_told_once_and_its_end_too(caplog):
     assert caplog.records[-1].getMessage() == "no gap any more"
 
 
+def test_an_auditor_that_has_just_begun_does_not_say_that_all_is_well():
+    auditor = Auditor(SETTINGS)
+    judged(auditor, *[reading(100, 99)] * 3, replace(reading(100, 99), mongo=None, raw=None), reading(100, 99))
+    assert auditor.seen.gaps == {}
+    judged(auditor, *[reading(100, 99)] * 15, first=5)
+    assert auditor.seen.gaps == dict.fromkeys(gaps.CHECKS, 0) | {"stored": 1}
+
+
 def test_a_round_without_a_count_of_documents_leaves_its_gap_as_it_was():
     auditor = Auditor(SETTINGS)
     judged(auditor, *[reading(100, 99)] * 15, reading(100, None))
@@ -194,7 +202,7 @@ def test_with_nobody_to_ask_a_watcher_says_so_lives_and_ends_at_once(alone):
     name, address, process = alone
     wanted = {
         "auditor": {f'vigie_audit_silent{{part="{part}"}}': 1.0 for part in PARTS}
-        | {'vigie_audit_gap_users{check="stored"}': 0.0, "vigie_audit_last_round_timestamp_seconds": 0.0},
+        | {"vigie_audit_last_round_timestamp_seconds": 0.0},
         "exporter": {
             "vigie_kafka_brokers": 0.0,
             "vigie_kafka_brokers_expected": 1.0,
@@ -207,6 +215,7 @@ def test_with_nobody_to_ask_a_watcher_says_so_lives_and_ends_at_once(alone):
         assert process.poll() is None
         assert time.monotonic() < ends, wanted.items() - scraped(address).items()
         time.sleep(0.3)
+    assert not any(sample.startswith("vigie_audit_gap_users") for sample in scraped(address))  # nothing is known
     process.send_signal(signal.SIGTERM)
     began = time.monotonic()
     assert process.wait(5) == 0
