@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         env = settings.environ()
         wanted = settings.read(Settings, env)
         settings.read(stores.Settings, env)  # a page would say what is wrong there only later
-        process.start(env)
+        process.start(lambda: env)
     except settings.WrongSetting as error:
         print(error, file=sys.stderr)
         return 2

@@ -38,7 +38,7 @@ def main() -> None:
     with st.sidebar:
         words.choice()
     try:
-        process.start(settings.environ())
+        process.start(settings.environ)
     except settings.WrongSetting as error:
         st.error(say("A setting is wrong: {why}", why=error), icon=":material/settings:")
         return

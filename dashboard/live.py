@@ -25,7 +25,7 @@ def connections() -> Stores:
     return stores(settings.read(Settings, settings.environ()))
 
 
-@st.cache_data(ttl=1, max_entries=1, show_spinner=False)
+@st.cache_resource(ttl=1, max_entries=1, show_spinner=False)  # one value for all viewers, not a copy for each
 def reading() -> tuple[Reading, datetime]:
     """What the stores say now, and when that was; however many viewers, each is asked once a second at most."""
     said = connections().read()

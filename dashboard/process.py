@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
 
@@ -16,16 +16,17 @@ SESSIONS = "active_sessions"  # Streamlit's own name for the browsers that are c
 _starting, _started = threading.Lock(), threading.Event()
 
 
-def start(env: Mapping[str, str]) -> None:
+def start(environ: Callable[[], Mapping[str, str]]) -> None:
     """
-    Start telemetry, once however often this is called: scripts run again and again, caches are cleared.
+    Start telemetry, once however often this is called: scripts run again and again, caches are cleared; the environment
+    is read once.
 
     Raises:
         WrongSetting: a port or the collector's address.
     """
     with _starting:
         if not _started.is_set():
-            telemetry.start(SERVICE, env)
+            telemetry.start(SERVICE, environ())
             logging.getLogger("cassandra").setLevel(logging.CRITICAL)  # else a traceback at every attempt
             metrics.read_at_scrape(viewers)
             _started.set()

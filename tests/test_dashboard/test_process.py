@@ -90,9 +90,9 @@ def test_prometheus_is_answered_with_nobody_looking_and_told_of_each_page_that_i
 
 def test_telemetry_is_started_once_however_often_a_script_runs():
     env = {"VIGIE_HOST": "127.0.0.1", "VIGIE_OTLP_ENDPOINT": "off"}
-    process.start(env)
+    process.start(lambda: env)
     n = len(list(metrics.REGISTRY.collect()))
-    process.start(env)
+    process.start(lambda: env)
     assert len(list(metrics.REGISTRY.collect())) == n
 
 

@@ -45,7 +45,7 @@ PAGES = (
     Shown("analyse", "Analyse", '[data-testid="stVegaLiteChart"] svg.marks'),
     Shown("explore", "Explore", '[data-testid="stDataFrame"] canvas'),
     Shown("operations", "Operations", '[data-testid="stTable"]'),
-    Shown("boards", "Boards", '[data-testid="stVegaLiteChart"] svg.marks'),
+    Shown("boards", "Dashboards", '[data-testid="stVegaLiteChart"] svg.marks'),
     Shown("drills", "Drills", '[data-testid="stAlert"]'),
 )
 
