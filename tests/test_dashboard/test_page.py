@@ -39,7 +39,7 @@ def figures(shown: AppTest) -> list[str]:
 def test_with_both_stores_gone_the_page_says_so_twice_within_six_seconds(monkeypatch):
     with monkeypatch.context() as first:
         page(first, full(datetime.now(UTC)))  # what a page imports is imported once
-    st.cache_data.clear()
+    st.cache_resource.clear()
     started = monotonic()
     shown = page(monkeypatch)
     assert monotonic() - started < 6
@@ -111,7 +111,7 @@ def test_a_trend_is_told_against_the_minute_the_hour_and_the_day_before(monkeypa
 def test_while_paused_what_was_there_stays_and_says_since_when(monkeypatch):
     shown = page(monkeypatch, full(datetime.now(UTC)))
     shown.toggle(key="paused").set_value(True).run()
-    st.cache_data.clear()
+    st.cache_resource.clear()
     monkeypatch.setattr(Stores, "read", lambda self: replace(full(datetime.now(UTC)), stored=99_999))
     shown.run()
     assert "Paused at " in " ".join(badges(shown))
