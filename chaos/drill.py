@@ -92,7 +92,7 @@ class Progress(RunEventHandler):  # type: ignore[misc]
             signal.signal(sign, signal.SIG_IGN)
 
     def activity_completed(self, activity: Any, run: Any) -> None:
-        said = run["output"] if run["status"] == "succeeded" else "FAILED " + " ".join(run.get("exception", []))
+        said = run["output"] if run["status"] == "succeeded" else f"FAILED {why(run)}"
         self.say(f"  {activity['name']}: {str(said).strip()}")
 
 
@@ -181,7 +181,7 @@ def until_silent(bounds: Bounds, target: Target) -> None:
 def unmet(state: dict[str, Any]) -> str:
     """The probe of a steady state that was not ok, and what it said."""
     bad = [one for one in state["probes"] if not one.get("tolerance_met")]
-    return "; ".join(f"{one['activity']['name']}: {one['output'] or one.get('exception')}" for one in bad)
+    return "; ".join(f"{one['activity']['name']}: {one['output'] or why(one)}" for one in bad)
 
 
 def of(journal: dict[str, Any]) -> Window:
@@ -204,10 +204,15 @@ def clear(bounds: Bounds, target: Target, window: Window) -> None:
     probes.patient(open_, max(bounds.clear_s, window.began + bounds.detect_s - time.time()))
 
 
+def why(run: dict[str, Any]) -> str:
+    """What a step failed of, without the traceback, which the journal has."""
+    return str((run.get("exception") or ["failed"])[-1]).strip().removeprefix("chaoslib.exceptions.ActivityFailed: ")
+
+
 def failures(journal: dict[str, Any]) -> list[str]:
     """The steps that failed: a fault that could not be made or ended proves nothing."""
     return [
-        f"{one['activity']['name']}: {' '.join(one.get('exception') or ['failed']).strip()}"
+        f"{one['activity']['name']}: {why(one)}"
         for one in [*journal["run"], *journal["rollbacks"]]
         if one.get("status") != "succeeded" and one["activity"]["type"] == "action"
     ]

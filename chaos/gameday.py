@@ -18,6 +18,8 @@ from chaos.drill import Outcome
 from chaos.verdict import Bounds, Window
 
 SOURCE = "source"
+SIMULATOR = "simulator"  # the program that is the source: without it, it has no faults to be ordered
+BROKERS = {"kafka-1", "kafka-2", "kafka-3"}  # a message can be sent while they run alone
 TAKES = ("hold", "source_in_turn", "pages_again")  # the actions that take their time
 OVER_EACH_OTHER = 0.5  # of the faults begin before the one before has ended
 REST_S = (15.0, 45.0)  # after a fault that nothing overlaps
@@ -52,11 +54,15 @@ def seconds(activity: Json) -> float:
 
 
 def touched(drill: Drill) -> set[str]:
-    """The programs that a drill breaks, or the source."""
+    """What a drill breaks, or needs whole to break something: programs, or the source."""
     found: set[str] = set()
     for activity in drill.method:
+        func = activity["provider"]["func"]
         programs = activity["provider"]["arguments"].get("programs", [])
-        found.update(programs or ([] if activity["provider"]["func"] == "hold" else [SOURCE]))
+        if func == "poison":
+            found |= BROKERS
+        elif func != "hold":
+            found.update(SOURCE if name == SIMULATOR else name for name in programs or [SOURCE])
     return found
 
 

@@ -227,3 +227,15 @@ def test_a_fault_is_marked_in_a_grafana_where_there_is_one(world: World):
     assert (mark["at"], mark["time"], mark["timeEnd"]) == ("/api/annotations", 1_000_000, 1_040_000)
     assert mark["tags"] == ["drill", "toy", "PASS"]
     assert not keep.mark(outcome, line, aimed), "none is there: no error either"
+
+
+def test_a_step_that_failed_is_told_in_a_line_and_not_by_its_traceback():
+    run = {
+        "exception": [
+            "Traceback (most recent call last):\n",
+            "  File x\n",
+            "chaoslib.exceptions.ActivityFailed: kafka.errors.KafkaTimeoutError: nobody\n",
+        ]
+    }
+    assert drill.why(run) == "kafka.errors.KafkaTimeoutError: nobody"
+    assert drill.why({}) == "failed"

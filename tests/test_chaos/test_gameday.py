@@ -32,6 +32,13 @@ def test_a_day_ends_in_its_time_and_no_two_faults_break_the_same_thing_at_once(s
                 assert not touched(part.drill) & touched(other.drill)
 
 
+def test_orders_to_the_source_need_the_simulator_and_poison_needs_the_brokers():
+    drills = {one.name: one for one in DRILLS}
+    assert touched(drills["api-down"]) == touched(drills["api-slow"])
+    assert touched(drills["poison"]) == touched(drills["brokers-all"])
+    assert touched(drills["too-large"]) == touched(drills["poison"]) | touched(drills["api-slow"])
+
+
 def test_days_have_faults_over_each_other_and_of_many_kinds():
     days = [gameday.drawn(DRILLS, 20, seed) for seed in range(30)]
     assert sum(one.ends > other.begins for day in days for one, other in pairwise(day)) > 50
