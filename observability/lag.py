@@ -14,6 +14,9 @@ from kafka.errors import KafkaTimeoutError
 
 from observability import access
 
+# So often leaders are learnt anew: kafka-python 3.0.12 asks whoever led before an election for offsets, without pause,
+# until it times out, and learns nothing by it; its own five minutes would be as long a silence.
+LEADERS_MS = 2000
 FETCH_BYTES = 4096  # a broker sends the first batch whole even where it is larger; never more than that one
 
 
@@ -46,6 +49,7 @@ def reader(brokers: access.Kafka, patience_s: float) -> KafkaConsumer:
         max_partition_fetch_bytes=FETCH_BYTES,
         enable_incremental_fetch_sessions=False,
         fetch_max_wait_ms=100,
+        metadata_max_age_ms=LEADERS_MS,
         request_timeout_ms=max(1000, int(patience_s * 1000)),
         bootstrap_timeout_ms=int(patience_s * 1000),
     )

@@ -13,7 +13,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 from kafka.net.compat import KafkaNetClient
 from msgspec import Meta
 
-from observability import access, logs, retry, settings
+from observability import access, lag, logs, retry, settings
 from services.contract import DEAD_LETTERS, MAX_DEAD_LETTER_BYTES, USERS, segment_hours
 
 log = logs.Log(__name__)
@@ -105,6 +105,7 @@ def consumer(brokers: access.Kafka) -> KafkaConsumer:
         allow_auto_create_topics=False,
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=2 * MAX_DEAD_LETTER_BYTES,
+        metadata_max_age_ms=lag.LEADERS_MS,
         bootstrap_timeout_ms=5_000,
         request_timeout_ms=10_000,
     )
