@@ -1,7 +1,8 @@
 """
 A game day: drills drawn by a seed, one after another and over each other, as one experiment that is the same each time.
 
-Two faults of the same program, or two of the source, never overlap; everything else may. Each fault must be seen by its
+Two faults of the same program, or two of the source, never overlap, nor does one with what it needs to be made;
+everything else may. Each fault must be seen by its
 own alert; users are compared once, at the end.
 """
 
@@ -19,7 +20,7 @@ from chaos.verdict import Bounds, Window
 
 SOURCE = "source"
 SIMULATOR = "simulator"  # the program that is the source: without it, it has no faults to be ordered
-BROKERS = {"kafka-1", "kafka-2", "kafka-3"}  # a message can be sent while they run alone
+BROKERS = {"kafka-1", "kafka-2", "kafka-3"}  # poison can be sent only while they run
 TAKES = ("hold", "source_in_turn", "pages_again")  # the actions that take their time
 OVER_EACH_OTHER = 0.5  # of the faults begin before the one before has ended
 REST_S = (15.0, 45.0)  # after a fault that nothing overlaps
