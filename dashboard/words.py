@@ -5,6 +5,7 @@ A text that is kept first and said later (`TITLE = word("Live")`, then `say(TITL
 that every text so given has its French, and that no French is left over.
 """
 
+import threading
 import tomllib
 from collections.abc import Mapping
 from datetime import date
@@ -19,6 +20,8 @@ FRENCH_FOLDER = Path(__file__).parent / "french"
 ENGLISH, FRENCH = "en", "fr"
 LANGUAGES = {ENGLISH: "English", FRENCH: "Français"}
 CHOICE = "lang"  # the key of the choice, in the address and in the session
+
+_run = threading.local()  # a viewer's run has its own thread, which asks for the language some 400 times
 
 NARROW, HARD = "\u202f", "\u00a0"  # spaces at which no line breaks
 MONTHS = {
@@ -72,10 +75,13 @@ def word(text: str) -> str:
 
 def language() -> str:
     """The viewer's; English where nobody looks."""
-    if get_script_run_ctx(suppress_warning=True) is None:
-        return ENGLISH
-    chosen = st.session_state.get(CHOICE)
-    return chosen if chosen in LANGUAGES else ENGLISH
+    known = getattr(_run, "language", None)
+    if known is None:
+        if get_script_run_ctx(suppress_warning=True) is None:
+            return ENGLISH
+        chosen = st.session_state.get(CHOICE)
+        known = _run.language = chosen if chosen in LANGUAGES else ENGLISH
+    return known
 
 
 @cache
@@ -99,7 +105,7 @@ def choice() -> None:
 def remember() -> None:
     """Bring the address and the session together: the session's choice wins, once there is one."""
     asked = st.query_params.get(CHOICE)
-    chosen = st.session_state.setdefault(CHOICE, asked if asked in LANGUAGES else ENGLISH)
+    chosen = _run.language = st.session_state.setdefault(CHOICE, asked if asked in LANGUAGES else ENGLISH)
     if chosen != (asked or ENGLISH):
         if chosen == ENGLISH:
             del st.query_params[CHOICE]
