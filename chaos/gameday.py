@@ -2,8 +2,7 @@
 A game day: drills drawn by a seed, one after another and over each other, as one experiment that is the same each time.
 
 Two faults of the same program, or two of the source, never overlap, nor does one with what it needs to be made;
-everything else may. Each fault must be seen by its
-own alert; users are compared once, at the end.
+everything else may. Each fault must be seen by its own alert; users are compared once, at the end.
 """
 
 import copy

@@ -11,7 +11,7 @@ from dashboard import address, analysis, charts, process, spans, viewer, views
 from dashboard.analysis import TITLES
 from dashboard.cross import Counts, Filters, picked, whole
 from dashboard.places import AGES, GENDERS, NATIONALITIES, PLACES
-from dashboard.spans import RANGES, Slice, Span
+from dashboard.spans import RANGES, Counted, Slice, Span
 from dashboard.stores import ASKED_S, Cassandra, Desk, Down, Settings, addresses
 from dashboard.words import decimal, number, say, word
 from observability import settings
@@ -43,12 +43,12 @@ def connection() -> tuple[Desk, Cassandra]:
 
 
 @st.cache_data(ttl=4, max_entries=32, show_spinner=False)
-def slices(span: Span) -> tuple[tuple[Slice, ...] | Down, datetime]:
-    """A range's counts, and when they were read; however many viewers, each range is read every 4 s at most."""
+def slices(span: Span) -> Counted | Down:
+    """A range's counts and how new they are; however many viewers, each range is read every 4 s at most."""
     desk, cassandra = connection()
-    found = desk.ask(lambda: cassandra.read(lambda session, statements: spans.read(session, statements, span)))
+    found = desk.ask(lambda: cassandra.read(partial(spans.counted, wanted=span)))
     process.count_read("cassandra", down=isinstance(found, Down))
-    return found, datetime.now(UTC)
+    return found
 
 
 def choose() -> Choice:
@@ -107,19 +107,19 @@ def analyse(chosen: Choice) -> None:
     """What the choice comes to, or why it cannot be shown; read anew every EVERY."""
     span = spans.span(chosen.range, datetime.now(UTC), chosen.first, chosen.last)
     figures, charts_, tables = (st.container() for _ in range(3))
-    found, at = slices(span)
+    found = slices(span)
     earlier = span.before() if chosen.compare else None
-    before = slices(earlier)[0] if earlier and not isinstance(found, Down) else ()
+    before = slices(earlier) if earlier and not isinstance(found, Down) else Counted((), None)
     for one in (found, before):
         if isinstance(one, Down):
             figures.error(views.outage(one, viewer.zone()), icon=":material/cloud_off:")
             return
     assert not isinstance(found, Down)  # noqa: S101 for the type alone
     assert not isinstance(before, Down)  # noqa: S101
-    kept = tuple(Slice(one.at, picked(one.counts, chosen.filters)) for one in found)
-    counts, counts_before = spans.total(kept), picked(spans.total(before), chosen.filters)
+    kept = tuple(Slice(one.at, picked(one.counts, chosen.filters)) for one in found.slices)
+    counts, counts_before = spans.total(kept), picked(spans.total(before.slices), chosen.filters)
     with figures:
-        show_figures(counts, counts_before, (span, earlier), at)
+        show_figures(counts, counts_before, (span, earlier), found.newest)
     if not counts:
         charts_.info(say(NOBODY_HERE), icon=":material/hourglass_empty:")
         return
@@ -136,7 +136,7 @@ def analyse(chosen: Choice) -> None:
         show_table(analysis.shown_table(rows, chosen.dimensions, compared=bool(earlier)), chosen)
 
 
-def show_figures(counts: Counts, before: Counts, times: tuple[Span, Span | None], at: datetime) -> None:
+def show_figures(counts: Counts, before: Counts, times: tuple[Span, Span | None], newest: datetime | None) -> None:
     """How many they are, how many there were, and how old that is."""
     span, earlier = times
     one, was = whole(counts), whole(before)
@@ -151,10 +151,14 @@ def show_figures(counts: Counts, before: Counts, times: tuple[Span, Span | None]
         text = say("{n} years", n=decimal(mean, 2)) if mean is not None else views.UNKNOWN
         st.metric(say("Mean age"), text, border=True, width=220)
     time = analysis.told(span) + (" · " + say("before: {time}", time=analysis.told(earlier)) if earlier else "")
-    age = views.age(at, datetime.now(UTC))
-    if earlier and span.last > datetime.now(UTC):
+    now = datetime.now(UTC)
+    if earlier and span.last > now:
         time += " · " + say("its last day still runs, and is compared with whole days")
-    st.caption(say("{time} · as of {at}, {age} ago", time=time, at=views.at(at, viewer.zone()), age=age))
+    if newest:
+        time = say(
+            "{time} · as of {at}, {age} ago", time=time, at=views.at(newest, viewer.zone()), age=views.age(newest, now)
+        )
+    st.caption(time, help=say(AS_OF_HELP))
 
 
 def show_cross(table: pa.Table, chosen: Choice) -> None:
@@ -216,6 +220,7 @@ COUNT_HELP = word(
     "From Cassandra, `totals` (a day each) or `stats_by_minute`: users counted alike in country, gender, age band and "
     "nationality. Days are days in UTC, of the time at which the brokers took the users in."
 )
+AS_OF_HELP = word("The newest user in Cassandra's sums was fetched then.")
 CHANGE_HELP = word("Each value's share of this time's users, less its share of the users of the time before.")
 TIME_HELP = word("The {n} largest values of the first dimension. A day or minute that still runs is lower.")
 

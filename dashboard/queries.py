@@ -151,15 +151,21 @@ def sums(session: Session, statements: Statements, now: datetime) -> Sums:
     yesterday = session.execute_async(statements.until, (EVERYONE, day_ago.date(), day_ago))
     totals = [session.execute_async(statements.totals, (period,)) for period in (ALL_TIME, now.date().isoformat())]
     minutes = [session.execute_async(statements.minutes, (EVERYONE, day, first)) for day in days]
-    lane = session.execute_async(statements.lane, (STATS,)).result().one()
+    newest = newest_summed(session, statements)
     all_time, today = (summarised(answer.result()) for answer in totals)
     return Sums(
         all_time=all_time,
         today=today,
         minutes={_utc(row.minute): row.users for answer in minutes for row in answer.result()},
-        newest=_utc(lane.newest) if lane and lane.newest else None,
+        newest=newest,
         yesterday=yesterday.result().one().users or 0,
     )
+
+
+def newest_summed(session: Session, statements: Statements) -> datetime | None:
+    """When the newest user that the stats lane has summed was fetched; None before the first."""
+    lane = session.execute(statements.lane, (STATS,)).one()
+    return _utc(lane.newest) if lane and lane.newest else None
 
 
 def first_minute(now: datetime) -> datetime:

@@ -12,7 +12,7 @@ from typing import Literal
 from cassandra.cluster import Session
 
 from dashboard.cross import Cell, Counts, Tally, added, parted
-from dashboard.queries import Statements
+from dashboard.queries import Statements, newest_summed
 from dashboard.words import word
 from spark.contract import ALL_TIME
 
@@ -59,6 +59,14 @@ class Slice:
     counts: Counts
 
 
+@dataclass(frozen=True)
+class Counted:
+    """A range's counts, and when the newest user in Cassandra's sums was fetched; None before the first."""
+
+    slices: tuple[Slice, ...]
+    newest: datetime | None
+
+
 def span(name: str, now: datetime, first: date | None = None, last: date | None = None) -> Span:
     """The range of this name, as of now; DAYS are `first` to `last`, both included, at most the LONGEST_DAYS last."""
     today = datetime.combine(now.date(), time(), UTC)
@@ -74,6 +82,12 @@ def span(name: str, now: datetime, first: date | None = None, last: date | None 
         begin = datetime.combine(min(first, last), time(), UTC)
         return Span(max(begin, end - LONGEST_DAYS * DAY), end)
     return Span(today + DAY - {WEEK: 7, MONTH: 30}.get(name, 1) * DAY, today + DAY)
+
+
+def counted(session: Session, statements: Statements, wanted: Span) -> Counted:
+    """A range's counts; how new they are is asked first, so that they are at least as new as is said."""
+    newest = newest_summed(session, statements)
+    return Counted(read(session, statements, wanted), newest)
 
 
 def read(session: Session, statements: Statements, wanted: Span) -> tuple[Slice, ...]:

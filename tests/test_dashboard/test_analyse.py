@@ -28,6 +28,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[spans.Span]:
 
     monkeypatch.setattr(Cassandra, "read", lambda self, question: question(None, None))
     monkeypatch.setattr(spans, "read", read)
+    monkeypatch.setattr(spans, "newest_summed", lambda *_: datetime.now(UTC) - timedelta(minutes=5))
     return found
 
 
@@ -47,6 +48,7 @@ def test_today_by_country_and_gender_is_shown_first(asked):
     assert list(table["Country"]) == ["Spain", "France"]
     assert list(table["Users"]) == [30, 10]
     assert asked[0].last - asked[0].first == timedelta(days=1)
+    assert "5 min 0 s ago" in shown.caption[0].value  # of the newest user in the sums, not of this reading
 
 
 def test_a_link_opens_the_same_view(asked):

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -158,6 +159,7 @@ def test_a_range_is_read_by_days_by_minutes_or_whole():
     assert counts("7d") == counts("today") == [{ANA: Tally(1, 41)}]
     assert counts("yesterday") == []
     assert counts("hour") == [{ANA: Tally(1, 41)}] * 2
+    assert cassandra.read(partial(spans.counted, wanted=spans.span("yesterday", NOW))) == spans.Counted((), NOW)
     cassandra.close()
 
 
