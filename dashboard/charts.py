@@ -221,10 +221,10 @@ def delays() -> Spec:
                 "quantile:N", title=None, sort=["p50", "p95"], legend=alt.Legend(orient="top", symbolStrokeColor=GREY)
             ),
             tooltip=[
-                alt.Tooltip("at:T", title="At", format="%H:%M:%S"),
-                alt.Tooltip("lane:N", title="Lane"),
-                alt.Tooltip("quantile:N", title="Users"),
-                alt.Tooltip("seconds:Q", title="Seconds", format=".2f"),
+                alt.Tooltip("at:T", title=say("Moment"), format="%H:%M:%S"),
+                alt.Tooltip("lane:N", title=say("Lane")),
+                alt.Tooltip("quantile:N", title=say("Quantile")),
+                alt.Tooltip("seconds:Q", title=say("Seconds"), format=".2f"),
             ],
         )
     )

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from dashboard.specs import Spec, spec, spoken
 from dashboard.views import UNKNOWN, plain
+from dashboard.words import say
 
 FILE = "history.jsonl"
 LARGEST = 2**20  # of the file, its end is read
@@ -150,11 +151,11 @@ def chart(drills: int, took: str) -> Spec:
         y=alt.Y("drill:N", title=None, axis=alt.Axis(labelLimit=200, labelOverlap=False, grid=True)),
         x=alt.X("seconds:Q", title=took, axis=alt.Axis(tickMinStep=1)),
         tooltip=[
-            alt.Tooltip("drill:N", title="Drill"),
-            alt.Tooltip("at:T", title="At", format="%Y-%m-%d %H:%M"),
+            alt.Tooltip("drill:N", title=say("Drill")),
+            alt.Tooltip("at:T", title=say("Moment"), format="%Y-%m-%d %H:%M"),
             alt.Tooltip("seconds:Q", title=took, format=".1f"),
-            alt.Tooltip("detect:N", title="Seen after"),
-            alt.Tooltip("verdict:N", title="Verdict"),
+            alt.Tooltip("detect:N", title=say("Seen after")),
+            alt.Tooltip("verdict:N", title=say("Verdict")),
         ],
     )
     words = list(MARKS)
@@ -180,7 +181,10 @@ def over_time(took: str) -> Spec:
     base = alt.Chart(alt.NamedData("rows"), height=220).encode(
         x=alt.X("at:T", title=None, axis=alt.Axis(format="%d.%m. %H:%M", labelOverlap=True)),
         y=alt.Y("seconds:Q", title=took),
-        tooltip=[alt.Tooltip("at:T", title="At", format="%Y-%m-%d %H:%M"), alt.Tooltip("seconds:Q", format=".1f")],
+        tooltip=[
+            alt.Tooltip("at:T", title=say("Moment"), format="%Y-%m-%d %H:%M"),
+            alt.Tooltip("seconds:Q", format=".1f"),
+        ],
     )
     return spoken(spec(base.mark_line(point={"filled": True, "size": 60})))
 

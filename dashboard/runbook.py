@@ -4,6 +4,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from dashboard.views import plain
+from dashboard.words import say
 from observability import settings
 
 RUNBOOKS = settings.ROOT / "docs" / "runbooks"
@@ -19,10 +21,12 @@ def main() -> None:
     name = st.query_params.get("name", "")
     text = found(RUNBOOKS, name)
     if text is None:
-        st.info(f"There is no runbook named `{name}` in `docs/runbooks`.", icon=":material/menu_book:")
+        st.info(
+            say("There is no runbook named {name} in `docs/runbooks`.", name=plain(name)), icon=":material/menu_book:"
+        )
     else:
         st.markdown(text)
-    st.page_link("operations.py", label="Back to operations", icon=":material/arrow_back:")
+    st.page_link("operations.py", label=say("Back to operations"), icon=":material/arrow_back:")
 
 
 if __name__ == "__main__":
