@@ -47,6 +47,11 @@ def able(env: Mapping[str, str]) -> list[Drill]:
     return chosen
 
 
+def started_for(env: Mapping[str, str]) -> list[Drill]:
+    """What game days and soaks are drawn of: the same seed is the same day on every system of the same shape."""
+    return [one for one in catalogue.everything() if not catalogue.lacks(one, env)]
+
+
 def run(drills: Sequence[Drill], aimed: Target) -> int:
     """Run them one after the other; the worst exit code."""
     codes = []
@@ -93,7 +98,7 @@ def told(line: keep.Line, slower: str = "") -> str:
 
 def run_day(aimed: Target, minutes: float, seed: int) -> int:
     """A game day."""
-    parts = gameday.drawn(list(catalogue.everything()), minutes, seed)
+    parts = gameday.drawn(started_for(aimed.env), minutes, seed)
     say(f"make gameday MINUTES={minutes:g} SEED={seed}")
     for part in parts:
         say(f"  {part.begins:7.1f} s  {part.drill.name}, {part.seconds:.0f} s")
@@ -104,7 +109,7 @@ def run_day(aimed: Target, minutes: float, seed: int) -> int:
 
 def run_soak(aimed: Target, hours: float, every_minutes: float, seed: int) -> int:
     """A soak: a long game day with few faults, while what may grow is sampled."""
-    parts = soak.plan(list(catalogue.everything()), hours, every_minutes, seed)
+    parts = soak.plan(started_for(aimed.env), hours, every_minutes, seed)
     say(f"make soak HOURS={hours:g} SEED={seed}: {len(parts)} faults, one in {every_minutes:g} minutes")
     whole = gameday.composed(parts, hours * 60, seed, title=f"A soak of {hours:g} hours, seed {seed}")
     wrong: list[str] = []

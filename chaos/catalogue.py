@@ -7,6 +7,7 @@ is added when it is read: the steady state before and after, the wait for the pr
 
 import copy
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,7 +129,10 @@ def named(names: Sequence[str], folder: Path = FOLDER) -> list[Drill]:
 
 def lacks(drill: Drill, env: Mapping[str, str]) -> str:
     """The setting that a drill needs and the system was started without."""
-    does = {one["provider"]["func"] for one in drill.method}
-    if does & {"slow", "shake", "part"} and env["VIGIE_WIRES"] == "0":
+    asked = {one["provider"]["func"]: one["provider"].get("arguments", {}) for one in drill.method}
+    if asked.keys() & {"slow", "shake", "part"} and env["VIGIE_WIRES"] == "0":
         return "VIGIE_WIRES=1"
-    return "VIGIE_CLOCKS=ingest" if "shift_clock" in does and not env["VIGIE_CLOCKS"] else ""
+    if "shift_clock" in asked and asked["shift_clock"]["program"] not in env["VIGIE_CLOCKS"].split(","):
+        return f"VIGIE_CLOCKS={asked['shift_clock']['program']}"
+    brokers = max((int(n) for n in re.findall(r"kafka-(\d+)", json.dumps(drill.method))), default=0)
+    return f"VIGIE_BROKERS={brokers}" if brokers > int(env["VIGIE_BROKERS"]) else ""

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from chaos import catalogue
-from chaos.__main__ import able
+from chaos.__main__ import able, started_for
 from chaos.catalogue import WrongExperiment
 from chaos.verdict import WATCHDOG
 from observability.settings import ROOT
@@ -28,14 +28,25 @@ def test_drills_are_numbered_from_one_each_once():
     assert [drill.number for drill in DRILLS.values()] == list(range(1, len(DRILLS) + 1))
 
 
-def test_all_is_what_this_system_was_started_for_and_names_the_others(capsys):
-    assert {one.name for one in able({"VIGIE_WIRES": "1", "VIGIE_CLOCKS": "ingest"})} == set(DRILLS)
-    assert capsys.readouterr().out == ""
-    chosen = {one.name for one in able({"VIGIE_WIRES": "0", "VIGIE_CLOCKS": ""})}
-    assert set(DRILLS) - chosen == {"wires-slow", "wires-parted", "clock-off"}
-    said = capsys.readouterr().out
-    assert "left out: wires-slow: VIGIE_WIRES=1" in said
-    assert "left out: clock-off: VIGIE_CLOCKS=ingest" in said
+WHOLE = {"VIGIE_WIRES": "1", "VIGIE_CLOCKS": "ingest,spark", "VIGIE_BROKERS": "3"}
+OF_BROKERS = {"broker-kill", "brokers-rolling", "brokers-no-quorum", "brokers-all", "broker-frozen", "broker-disk-lost"}
+
+
+@pytest.mark.parametrize(
+    ("without", "left_out", "said"),
+    [
+        ({}, set(), ""),
+        ({"VIGIE_WIRES": "0"}, {"wires-slow", "wires-parted"}, "left out: wires-slow: VIGIE_WIRES=1"),
+        ({"VIGIE_CLOCKS": ""}, {"clock-off"}, "left out: clock-off: VIGIE_CLOCKS=ingest"),
+        ({"VIGIE_CLOCKS": "spark"}, {"clock-off"}, "left out: clock-off: VIGIE_CLOCKS=ingest"),
+        ({"VIGIE_BROKERS": "1"}, OF_BROKERS, "left out: broker-kill: VIGIE_BROKERS=2"),
+    ],
+)
+def test_all_is_what_this_system_was_started_for_and_names_the_others(without, left_out, said, capsys):
+    env = WHOLE | without
+    assert set(DRILLS) - {one.name for one in able(env)} == left_out
+    assert (said in capsys.readouterr().out.splitlines()) == bool(said)
+    assert {one.name for one in started_for(env)} == {one.name for one in able(env)}
 
 
 @each_drill
