@@ -6,6 +6,9 @@ from bench import figures
 from bench.figures import Ratio
 from bench.result import MORE_IS_BETTER, Result, Sample, values
 
+LEAST = 3  # samples of each run
+BETWEEN_RUNS = 0.10  # what the machine alone may do from one run to the next, which the samples of one do not show
+
 
 @dataclass(frozen=True)
 class Line:
@@ -32,7 +35,8 @@ def line(new: list[Sample], old: list[Sample]) -> Line:
     one = new[0]
     now, before = [sample.value for sample in new], [sample.value for sample in old]
     ratio = figures.ratio(now, before)
-    said = figures.verdict(ratio, more_is_better=one.unit in MORE_IS_BETTER)
+    enough = min(len(now), len(before)) >= LEAST
+    said = figures.verdict(ratio if enough else None, more_is_better=one.unit in MORE_IS_BETTER, beyond=BETWEEN_RUNS)
     medians = figures.summary(before).median, figures.summary(now).median
     return Line(one.what, one.case, one.subject, one.metric, one.unit, *medians, ratio, said)
 

@@ -83,7 +83,8 @@ def peers(of: System, book: Notebook) -> None:
             book.say(f"{kind.name} has read {min(readers[-1].done().values()):,} users and waits for its turn")
         for n in range(size.rounds):
             users = of.fill(size.backlog).users
-            for reader in [*readers]:
+            first = n % len(readers)  # whoever comes first follows the filling, the others each other's compactions
+            for reader in [*readers[first:], *readers[:first]]:
                 try:
                     took = reader.drain(users, WARM_S if reader.kind is LANES else size.slow_s)
                 except NotUp as error:
@@ -93,7 +94,13 @@ def peers(of: System, book: Notebook) -> None:
                 told(book, reader.kind.name, took, n)
         if size.large:
             users = of.fill(size.large).users
-            told(book, OURS, readers[0].drain(users, 2 * WARM_S), 0, case=f"backlog {users:,}")
+            told(
+                book,
+                OURS,
+                next(one for one in readers if one.kind is LANES).drain(users, 2 * WARM_S),
+                0,
+                case=f"backlog {users:,}",
+            )
 
 
 def left_out(book: Notebook, kind: Kind, error: NotUp) -> None:

@@ -59,8 +59,8 @@ def ratio(new: Sequence[float], old: Sequence[float], *, paired: bool = False) -
     return Ratio(middle, float(low), float(high))
 
 
-def verdict(found: Ratio | None, *, more_is_better: bool) -> str:
-    """FASTER or SLOWER if the whole interval is on one side of 1, else NOISE."""
-    if found is None or found.low <= 1 <= found.high:
+def verdict(found: Ratio | None, *, more_is_better: bool, beyond: float = 0.0) -> str:
+    """FASTER or SLOWER if the whole interval is on one side of 1, by more than this share, else NOISE."""
+    if found is None or (found.low <= 1 + beyond and found.high >= 1 / (1 + beyond)):
         return NOISE
     return FASTER if (found.low > 1) == more_is_better else SLOWER

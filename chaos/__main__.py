@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from chaos import catalogue, drill, gameday, keep, soak, target
@@ -28,7 +29,8 @@ FAULT_EVERY_MINUTES = 5.0  # of a soak
 
 
 def say(text: str) -> None:
-    print(text, flush=True)
+    with suppress(OSError):  # the terminal may have gone, and a rollback has to go on
+        print(text, flush=True)
 
 
 def listing(drills: Sequence[Drill]) -> str:
@@ -75,7 +77,7 @@ def run_one(one: Drill, aimed: Target, judged: Callable[[Outcome], Outcome] = la
     say(told(line, keep.slower(line, keep.history(aimed, one.name)[:-1])))
     say(f"  {keep.folder(aimed) / line['report']}")
     if outcome.verdict is None:
-        say(f"  stopped: {outcome.stopped}; everything is as it was")
+        say(f"  stopped: {outcome.stopped}; {'; '.join(outcome.left) or 'everything is as it was'}")
         return None
     return int(bool(outcome.verdict.failed))
 
@@ -84,7 +86,7 @@ def told(line: keep.Line, slower: str = "") -> str:
     """The verdict in a few lines."""
     if "lost" not in line:
         return f"  {line['verdict']}"
-    counted = ", ".join(f"{line[key]} {word}" for key, word in keep.COUNTED.items())
+    counted = ", ".join(f"{'?' if line[key] is None else line[key]} {word}" for key, word in keep.COUNTED.items())
     times = ", ".join(f"{word} {'-' if line[key] is None else line[key]}" for key, word in keep.TIMES.items())
     lines = [
         f"{line['verdict']}  {counted}; {line['seen'] or 'seen by no alert'}; seconds: {times}",
@@ -100,6 +102,9 @@ def run_day(aimed: Target, minutes: float, seed: int) -> int:
     """A game day."""
     parts = gameday.drawn(started_for(aimed.env), minutes, seed)
     say(f"make gameday MINUTES={minutes:g} SEED={seed}")
+    if not parts:
+        say("no fault has its place in so short a day: 20 minutes are a day")
+        return 2
     for part in parts:
         say(f"  {part.begins:7.1f} s  {part.drill.name}, {part.seconds:.0f} s")
     day = gameday.composed(parts, minutes, seed)
@@ -109,25 +114,31 @@ def run_day(aimed: Target, minutes: float, seed: int) -> int:
 
 def run_soak(aimed: Target, hours: float, every_minutes: float, seed: int) -> int:
     """A soak: a long game day with few faults, while what may grow is sampled."""
+    if hours < soak.LEAST_HOURS:
+        say(f"HOURS={hours:g}: what grows cannot be told in less than {soak.LEAST_HOURS:g} hours")
+        return 2
     parts = soak.plan(started_for(aimed.env), hours, every_minutes, seed)
     say(f"make soak HOURS={hours:g} SEED={seed}: {len(parts)} faults, one in {every_minutes:g} minutes")
     whole = gameday.composed(parts, hours * 60, seed, title=f"A soak of {hours:g} hours, seed {seed}")
-    wrong: list[str] = []
+    ended: list[Outcome] = []
 
     def judged(outcome: Outcome) -> Outcome:
         found = gameday.judged(outcome, parts)
-        wrong.extend(soak.failures(samples))
-        if found.verdict is None:
-            return found
-        return replace(found, verdict=replace(found.verdict, failed=(*found.verdict.failed, *wrong)))
+        if found.verdict:
+            failed = (*found.verdict.failed, *soak.failures(samples))
+            found = replace(found, verdict=replace(found.verdict, failed=failed))
+        ended.append(found)
+        return found
 
     with soak.sampled(aimed) as samples:
         code = run_one(whole, aimed, judged)
-    stem = keep.folder(aimed) / f"soak-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
-    faults = shaded(parts, samples[0].at) if samples else []
-    stem.with_suffix(".json").write_text(soak.journal(samples, wrong))
-    stem.with_suffix(".html").write_text(soak.html(whole.title, samples, faults, wrong))
-    say(f"  {stem.with_suffix('.html')}")
+    for outcome in ended:
+        line = keep.summary(outcome)
+        stem = keep.folder(aimed) / f"soak-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
+        faults = shaded(parts, outcome.window.began)
+        stem.with_suffix(".json").write_text(soak.journal(samples, line["verdict"], line["failed"]))
+        stem.with_suffix(".html").write_text(soak.html(whole.title, samples, faults, line["verdict"], line["failed"]))
+        say(f"  {stem.with_suffix('.html')}")
     return 1 if code is None else code
 
 

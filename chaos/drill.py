@@ -19,6 +19,7 @@ from chaoslib.run import RunEventHandler
 
 from chaos import probes, verdict, watch
 from chaos.catalogue import Drill, lacks
+from chaos.evidence import Evidence
 from chaos.programs import CannotBreak
 from chaos.target import KEY, Target
 from chaos.verdict import Bounds, Verdict, Window
@@ -33,7 +34,9 @@ ORDERS = ("start", "thaw", "up")
 RECENT_S = 60  # what was compared so lately, after an earlier drill, need not be compared again
 FREE_BYTES = 1_000_000_000
 AGAIN_S = 600.0  # what a topic that is read again may take at most
+LEAST_PATIENCE_S = 120.0  # for the promise to hold again, late as that may be
 FULL = 0.9  # of the outbox's bound
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 ALWAYS = {"runtime": {"rollbacks": {"strategy": "always"}}}
 
 
@@ -51,6 +54,8 @@ class Outcome:
     verdict: Verdict | None
     notes: Sequence[Note]
     stopped: str = ""  # by whom, if it did not come to its end
+    left: Sequence[str] = ()  # what the rollback could not put back
+    read: Evidence | None = None  # the last reading of the whole system
 
 
 class Guard:
@@ -78,7 +83,8 @@ class Progress(RunEventHandler):  # type: ignore[misc]
 
     def started(self, experiment: Any, journal: Any) -> None:  # noqa: ARG002 its own signature
         """Chaos Toolkit's own way to be told TERM is taken for a failed action, and the drill would go on."""
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(INTERRUPTED))
+        for sign in (signal.SIGTERM, signal.SIGHUP):  # a terminal that closes is an operator who has gone
+            signal.signal(sign, lambda *_: sys.exit(INTERRUPTED))
 
     def start_method(self, experiment: Any) -> None:  # noqa: ARG002
         self.target.broken = self.guard.armed = True
@@ -88,7 +94,7 @@ class Progress(RunEventHandler):  # type: ignore[misc]
 
     def start_rollbacks(self, experiment: Any) -> None:  # noqa: ARG002
         self.guard.armed = False
-        for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        for sign in SIGNALS:
             signal.signal(sign, signal.SIG_IGN)
 
     def activity_completed(self, activity: Any, run: Any) -> None:
@@ -110,11 +116,11 @@ def run(drill: Drill, target: Target, say: Say, asked: Mapping[str, watch.Asked]
     places = Places(
         target.settings, target.settings.prometheus, target.settings.alertmanager, target.settings.dashboard
     )
-    target.patience_s = AGAIN_S if drill.bounds.reads_again else max(120.0, 2 * drill.bounds.recover_s)
+    target.patience_s = AGAIN_S if drill.bounds.reads_again else max(LEAST_PATIENCE_S, 2 * drill.bounds.recover_s)
     recent = target.evidence[-1:]
     target.evidence[:] = [one for one in recent if one.at > time.time() - RECENT_S]
     target.broken = False
-    handlers = {sign: signal.getsignal(sign) for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    handlers = {sign: signal.getsignal(sign) for sign in SIGNALS}
     with Watch(asked or watch.sources(places), guard) as target.watch:
         until_silent(drill.bounds, target)
         try:
@@ -131,20 +137,26 @@ def run(drill: Drill, target: Target, say: Say, asked: Mapping[str, watch.Asked]
         if not journal["run"] and before and not before["steady_state_met"]:
             raise NotStarted(unmet(before))
         window = of(journal)
-        if journal["status"] != "interrupted":
-            if len(target.evidence) < 2:  # the steady state stopped at another probe
-                probes.users_agree(configuration={KEY: target})
-            clear(drill.bounds, target, window)
+        stopped = (guard.tripped or "interrupted") if journal["status"] == "interrupted" else ""
+        said = ""
+        try:
+            if not stopped and len(target.evidence) < 2:  # the steady state stopped at another probe
+                said = probes.users_agree(configuration={KEY: target})
+            if not stopped:
+                clear(drill.bounds, target, window)
+        except KeyboardInterrupt:
+            stopped = "interrupted after everything was put back"
         window = Window(window.began, window.ended, time.time())
     notes = [note for note in target.watch.all() if note.at >= window.began - 30]
-    if journal["status"] == "interrupted":
-        return Outcome(drill, journal, window, None, notes, guard.tripped or "interrupted")
-    undone = failures(journal)
-    if len(target.evidence) < 2:
-        undone = [*undone, "users could not be compared: " + unmet(journal["steady_states"]["after"] or {"probes": []})]
-    first, last = target.evidence[0], target.evidence[-1]
-    found = verdict.judge(drill.bounds, window, first, last, notes, undone=undone)
-    return Outcome(drill, journal, window, found, notes)
+    left = failures(journal["rollbacks"])
+    if stopped:
+        return Outcome(drill, journal, window, None, notes, stopped, left)
+    undone = [*failures(journal["run"]), *left, *unsteady(journal)]
+    first, last, compared = target.evidence[0], target.evidence[-1], len(target.evidence) > 1
+    if not compared:
+        undone.append(f"users could not be compared: {said}")
+    found = verdict.judge(drill.bounds, window, first, last, notes, undone=undone, compared=compared)
+    return Outcome(drill, journal, window, found, notes, left=left, read=last)
 
 
 def until_silent(bounds: Bounds, target: Target) -> None:
@@ -209,10 +221,16 @@ def why(run: dict[str, Any]) -> str:
     return str((run.get("exception") or ["failed"])[-1]).strip().removeprefix("chaoslib.exceptions.ActivityFailed: ")
 
 
-def failures(journal: dict[str, Any]) -> list[str]:
-    """The steps that failed: a fault that could not be made or ended proves nothing."""
-    return [
-        f"{one['activity']['name']}: {why(one)}"
-        for one in [*journal["run"], *journal["rollbacks"]]
-        if one.get("status") != "succeeded" and one["activity"]["type"] == "action"
-    ]
+def failures(runs: Sequence[dict[str, Any]]) -> list[str]:
+    """The steps that failed: a fault that could not be made or ended, and a promise that is not kept again."""
+    return [f"{one['activity']['name']}: {why(one)}" for one in runs if one.get("status") != "succeeded"]
+
+
+def unsteady(journal: dict[str, Any]) -> list[str]:
+    """What is not as it was before the fault; users are named by the verdict itself."""
+    after = journal["steady_states"]["after"]
+    if after is None:
+        return [f"nobody looked whether all is well again: the experiment was {journal['status']}"]
+    others = [one for one in after["probes"] if one["activity"]["provider"]["func"] != "users_agree"]
+    said = unmet(after | {"probes": others})
+    return [f"not as it was before: {said}"] if said else []

@@ -50,7 +50,8 @@ class Evidence:
     """
     One reading of the whole system, at one fence.
 
-    `must` and `served` are None where the source is not our simulator: then nobody here knows. Sums are by
+    `must` and `served` are None where the source is not our simulator: then nobody here knows. `gaps` says of which
+    topic fewer messages are there than were acknowledged; `kept`: users are stored for ever. Sums are by
     `minute dimension value`; `totals` are those that are not the sum of their parts.
     """
 
@@ -66,6 +67,8 @@ class Evidence:
     summed: Mapping[str, Sums] = field(default_factory=dict)
     totals: tuple[str, ...] = ()
     passages: tuple[Passage, ...] = ()
+    gaps: tuple[str, ...] = ()
+    kept: bool = True
 
 
 def collect(wanted: Settings, patience_s: float = 90) -> Evidence:
@@ -105,6 +108,8 @@ def collect(wanted: Settings, patience_s: float = 90) -> Evidence:
         summed=summed,
         totals=totals,
         passages=tuple(map(passage, living)),
+        gaps=tuple(f"{one.hop}: {one.differs}" for one in findings.of_topic(start, topic) if one.differs),
+        kept=not wanted.users_days,
     )
 
 

@@ -10,9 +10,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import psutil
@@ -21,6 +22,7 @@ from kafka import KafkaProducer
 
 from chaos import target
 from chaos.programs import PATIENCE_S, until
+from chaos.target import Target
 from engines import brokers, leftovers, supervise, tools
 from engines.config import Config
 from observability import settings
@@ -171,17 +173,44 @@ def up(configuration: Configuration = None) -> str:
 
 
 def restore(configuration: Configuration = None) -> str:
-    """The rollback of every drill: nothing is frozen, everything is started, the source has no faults."""
+    """
+    The rollback of every drill: nothing is frozen, everything is started, the source has no faults.
+
+    Raises:
+        RuntimeError: not all of it could be put back; the text says what, and the rest is.
+    """
     aimed = target.of(configuration)
-    with suppress(supervise.NotRunning):
-        for name in aimed.programs.states():
-            aimed.programs.thaw(name)
-            aimed.programs.start(name)
-    states = {}
-    with suppress(supervise.NotRunning):
-        states = aimed.programs.states()
-    if not states:
+    try:
+        names = list(aimed.programs.states())
+    except supervise.NotRunning:
+        names = []
+    if not names:
         up(configuration)
-    with suppress(requests.RequestException):  # another source has no faults of ours
-        source({}, configuration)
+    wrong = [tried(aimed.programs.thaw, name, "thaw") for name in names]
+    wrong.append(tried(lambda _: faultless(configuration), "the source", "clear"))
+    wrong += [tried(partial(started, aimed), name, "start") for name in names]
+    if left := [one for one in wrong if one]:
+        raise RuntimeError("; ".join(left))
     return "everything is started, nothing is frozen"
+
+
+def tried(do: Callable[[str], None], name: str, word: str) -> str:
+    """Do it; what stood in the way, in a sentence, so that what comes after is done all the same."""
+    try:
+        do(name)
+    except Exception as error:  # noqa: BLE001 whatever it is, the rest has to be put back
+        return f"could not {word} {name}: {type(error).__name__}: {error}"
+    return ""
+
+
+def started(aimed: Target, name: str) -> None:
+    """A program that is still ending cannot be started; one that its keeper starts at this moment need not be."""
+    until(lambda: aimed.programs.states()[name] != supervise.STOPPING, f"{name} should have ended", PATIENCE_S)
+    with suppress(supervise.CannotSupervise):
+        aimed.programs.start(name)
+    until(lambda: aimed.programs.states()[name] not in supervise.ENDED, f"{name} should be started", PATIENCE_S)
+
+
+def faultless(configuration: Configuration) -> None:
+    with suppress(requests.ConnectionError):  # another source has no faults of ours, and a new simulator has none
+        source({}, configuration)

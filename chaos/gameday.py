@@ -2,7 +2,8 @@
 A game day: drills drawn by a seed, one after another and over each other, as one experiment that is the same each time.
 
 Two faults of the same program, or two of the source, never overlap, nor does one with what it needs to be made;
-everything else may. Each fault must be seen by its own alert; users are compared once, at the end.
+everything else may, as long as it can be told whose alert it was. Each fault must be seen by its own alert, and the
+promise must hold again after each; users are compared once, at the end.
 """
 
 import copy
@@ -10,9 +11,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import dropwhile
 from typing import Any
 
-from chaos import verdict
+from chaos import verdict, watch
 from chaos.catalogue import Drill, made, python
 from chaos.drill import Outcome
 from chaos.verdict import Bounds, Window
@@ -24,6 +26,7 @@ TAKES = ("hold", "source_in_turn", "pages_again")  # the actions that take their
 OVER_EACH_OTHER = 0.5  # of the faults begin before the one before has ended
 REST_S = (15.0, 45.0)  # after a fault that nothing overlaps
 GRACE_S = 60.0  # after a fault, for its alert to be seen
+LONG_S = 630.0  # for an alert that looks ten minutes back to be silent again
 
 Json = dict[str, Any]
 
@@ -66,6 +69,15 @@ def touched(drill: Drill) -> set[str]:
     return found
 
 
+def told_apart(one: Part, later: Part) -> bool:
+    """Whether it can be told by which of the two an alert fired that one of them must be seen by."""
+    first, second = one.drill.bounds, later.drill.bounds
+    if set(first.expect) & set(second.expect) and later.begins < one.ends + (first.clear_s or LONG_S):
+        return False
+    mixed = set(first.expect) & set(second.allow) | set(first.allow) & set(second.expect)
+    return not mixed or later.begins > one.ends + GRACE_S
+
+
 def drawn(drills: Sequence[Drill], minutes: float, seed: int) -> list[Part]:
     """The day's faults, in the order of their begin: the same for the same seed, minutes and drills."""
     chance = random.Random(seed)
@@ -76,9 +88,11 @@ def drawn(drills: Sequence[Drill], minutes: float, seed: int) -> list[Part]:
     begins = chance.uniform(5, 20)
     while True:
         busy = {what for part in parts if part.ends > begins - REST_S[0] for what in touched(part.drill)}
-        free = [one for one in pool if not touched(one) & busy]
+        turn, at = len(parts) + 1, round(begins, 1)
+        able_now = (Part(turn, one, at) for one in pool if not touched(one) & busy)
+        free = [one for one in able_now if all(told_apart(part, one) for part in parts)]
         if free:
-            part = Part(len(parts) + 1, chance.choice(free), round(begins, 1))
+            part = chance.choice(free)
             if part.ends > minutes * 60:
                 return parts
             parts.append(part)
@@ -134,7 +148,7 @@ def bounds(parts: Sequence[Part]) -> Bounds:
 
 
 def judged(outcome: Outcome, parts: Sequence[Part]) -> Outcome:
-    """The verdict, and for each fault whether its own alert was seen."""
+    """The verdict, and for each fault whether its own alert was seen, and whether the promise held again after it."""
     if outcome.verdict is None:
         return outcome
     silent = [
@@ -142,14 +156,51 @@ def judged(outcome: Outcome, parts: Sequence[Part]) -> Outcome:
         for part in parts
         if part.drill.bounds.expect and not seen(outcome, part)
     ]
-    return replace(outcome, verdict=replace(outcome.verdict, failed=(*outcome.verdict.failed, *silent)))
+    late = recoveries(outcome, parts)
+    return replace(outcome, verdict=replace(outcome.verdict, failed=(*outcome.verdict.failed, *silent, *late)))
 
 
 def seen(outcome: Outcome, part: Part) -> str:
-    """The part's alert that fired in its time."""
-    window = of(outcome, part)
-    notes = [note for note in outcome.notes if note.at <= window.ended + GRACE_S]
-    return verdict.alerts(part.drill.bounds, window, notes).seen
+    """The part's alert that began to fire in its time: one that fires already is of an earlier fault."""
+    bounds, window = part.drill.bounds, of(outcome, part)
+    said = [
+        note
+        for note in outcome.notes
+        if note.source == watch.ALERTS and "firing" in note.values and window.began <= note.at <= window.ended + GRACE_S
+    ]
+    fresh = list(dropwhile(lambda note: verdict.wanted(bounds, note), said))
+    return verdict.alerts(bounds, window, fresh).seen
+
+
+def recoveries(outcome: Outcome, parts: Sequence[Part]) -> list[str]:
+    """A sentence for each fault, or faults over each other, after which users came late for too long, or again."""
+    if outcome.read is None:
+        return []
+    wrong = []
+    groups = together([(part, of(outcome, part)) for part in parts])
+    for n, (some, began, ended) in enumerate(groups):
+        until = groups[n + 1][1] if n + 1 < len(groups) else outcome.window.until
+        bound = max(part.drill.bounds.recover_s for part in some) * (1 if len(some) == 1 else 2)
+        found = verdict.flow(Window(began, ended, until), outcome.read, outcome.notes)
+        who = ", ".join(f"{part.turn}: {part.drill.name}" for part in some)
+        if found.recover_s is None and until - ended > bound + verdict.LATE_S:
+            wrong.append(f"{who}: the promise did not hold again within {until - ended:.0f} s")
+        elif found.recover_s is not None and found.recover_s > bound:
+            wrong.append(f"{who}: {found.recover_s:.0f} s until the promise held; the bound is {bound:.0f} s")
+        wrong += [f"{who}: {sentence}" for sentence in verdict.relapse(found)]
+    return wrong
+
+
+def together(timed: Sequence[tuple[Part, Window]]) -> list[tuple[list[Part], float, float]]:
+    """Faults that lay over each other as one, from the begin of the first to the end of the last."""
+    groups: list[tuple[list[Part], float, float]] = []
+    for part, window in sorted(timed, key=lambda one: one[1].began):
+        if groups and window.began <= groups[-1][2]:
+            some, began, ended = groups.pop()
+            groups.append(([*some, part], began, max(ended, window.ended)))
+        else:
+            groups.append(([part], window.began, window.ended))
+    return groups
 
 
 def of(outcome: Outcome, part: Part) -> Window:

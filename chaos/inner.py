@@ -10,12 +10,14 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import psutil
 
 from chaos import clock, disk, points, target
 from chaos import wires as of_wires
+from chaos.faults import tried
 from chaos.programs import until
 from chaos.target import Target
 from engines import clocks, supervise
@@ -109,17 +111,34 @@ def rebuild(configuration: Configuration = None) -> str:
 
 
 def undo(configuration: Configuration = None) -> str:
-    """No point is armed, all wires are whole, every program may write, all clocks are right."""
+    """
+    No point is armed, all wires are whole, every program may write, all clocks are right.
+
+    Raises:
+        RuntimeError: not all of it could be undone; the text says what, and the rest is.
+    """
     aimed = target.of(configuration)
-    points.disarm(aimed.state)
+    wrong = [
+        tried(lambda _: points.disarm(aimed.state), "kill points", "disarm"),
+        tried(lambda _: whole(aimed), "wires", "mend"),
+    ]
+    for program in aimed.programs.states():
+        wrong.append(tried(partial(writing, aimed), program, "let write"))
+        if clocks.file(aimed.state, program).is_file():
+            wrong.append(tried(lambda name: clock.shift(aimed.state, name, 0), program, "set the clock of"))
+    if left := [one for one in wrong if one]:
+        raise RuntimeError("; ".join(left))
+    return "no point is armed, wires, disks and clocks are right"
+
+
+def whole(aimed: Target) -> None:
     with suppress(of_wires.NoWires):
         of_wires.mend(_api(aimed))
-    for program in aimed.programs.states():
-        with suppress(psutil.NoSuchProcess, AttributeError):  # it does not run; not Linux
-            disk.clear(aimed.state, program)
-        if clocks.file(aimed.state, program).is_file():
-            clock.shift(aimed.state, program, 0)
-    return "no point is armed, wires, disks and clocks are right"
+
+
+def writing(aimed: Target, program: str) -> None:
+    with suppress(psutil.NoSuchProcess, AttributeError):  # it does not run; not Linux
+        disk.clear(aimed.state, program)
 
 
 def _api(aimed: Target) -> str:

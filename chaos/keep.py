@@ -74,7 +74,7 @@ def summary(outcome: Outcome) -> Line:
     if found is None:
         return line
     return line | {
-        **{word: len(getattr(found.users, word)) for word in COUNTED},
+        **{word: None if word in found.users.unknown else len(getattr(found.users, word)) for word in COUNTED},
         "seen": found.alerts.seen,
         "pending_s": found.alerts.pending_s,
         "detect_s": found.alerts.detect_s,

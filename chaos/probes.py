@@ -82,7 +82,7 @@ def users_agree(patience_s: float = 90, configuration: Configuration = None) -> 
         except (*SILENT, NotFollowed) as error:
             return f"{type(error).__name__}: {str(error)[:300]}"
         aimed.evidence.append(last)
-    return verdict.users(last, verdict.known(aimed.evidence[0])).sentence() or OK
+    return verdict.users(last, aimed.evidence[0]).sentence() or OK
 
 
 def promise_again(configuration: Configuration = None) -> str:

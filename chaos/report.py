@@ -55,7 +55,9 @@ def figures(line: Line) -> str:
     """The verdict's numbers; nothing for a drill that was stopped."""
     if "lost" not in line:
         return ""
-    counted = f"{line['lost']}, {line['doubled']}, {line['phantom']}, {line['wrong']}"
+    counted = ", ".join(
+        "?" if line[word] is None else str(line[word]) for word in ("lost", "doubled", "phantom", "wrong")
+    )
     return table(
         [
             ("lost, doubled, made up, wrong sums", counted),

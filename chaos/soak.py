@@ -2,7 +2,8 @@
 A soak: steady load for hours with a fault every few minutes, and a verdict on what grows.
 
 Memory and open files are sampled of each program, by the life it leads between two of its starts; the lanes' state, the
-bytes on disk and the lag of the whole. What grows steadily by more than its bound fails, by its name.
+bytes on disk and the lag of the whole. What grows steadily by more than its bound fails, by its name; and so does what
+could not be measured.
 """
 
 import json
@@ -21,19 +22,24 @@ import psutil
 from chaos import drawing, watch
 from chaos.catalogue import Drill
 from chaos.drawing import Frame
-from chaos.gameday import Part, drawn
+from chaos.gameday import Part, drawn, told_apart
 from chaos.report import STYLE
 from chaos.target import Target
 from engines import supervise
 
 EVERY_S = 10.0
 WARM_S = 300.0  # a program's first minutes are its growing up
-LEAST_S = 900.0  # of one life, for its slope to mean anything
+LEAST_S = 900.0  # of one life, for its slope to be one of an hour; a shorter one may grow as much in its own time
+SHORT_S = 300.0  # of one life, for its slope to mean anything
+LEAST_HOURS = 0.5  # of a soak
 MEMORY, FILES, STATE, DISK, LAG, USERS = "memory MB", "open files", "state MB", "disk MB", "lag s", "users"
 
-# What may grow in an hour: a share of what there is, or so much, whichever is more.
+# What may grow in an hour, or in a life that is too short to tell: a share of what there is, or so much, if that is
+# more.
 MAY_GROW = {MEMORY: (0.10, 20.0), FILES: (0.10, 10.0), STATE: (0.25, 20.0)}
 DISK_A_USER = 20_000  # bytes of all logs, indexes, replicas and traces that one more user may leave behind
+SEEN = 0.5  # of the rounds each thing must have been seen in
+WHOLE = "the whole"
 LAG_S = 10.0  # the median lag of the last third may be so much
 
 
@@ -72,7 +78,7 @@ def sampled(target: Target) -> Iterator[list[Sample]]:
 
     def look() -> None:
         while not ended.is_set():
-            with suppress(supervise.NotRunning, OSError):  # everything is down: that is a fault of its own
+            with suppress(Exception):  # everything may be down, which is a fault of its own; `unmeasured` counts
                 found.extend(samples(target))
             ended.wait(EVERY_S)
 
@@ -135,8 +141,8 @@ def growths(found: Sequence[Sample]) -> list[Growth]:
             lives[one.what, one.of][one.life].append(one)
     slopes = []
     for (what, of), each in lives.items():
-        told = [growth(what, of, life) for life in each.values() if warm(life)[-1:] and lasted(warm(life)) >= LEAST_S]
-        slopes += sorted(told, key=lambda one: one.an_hour)[-1:]
+        told = [growth(what, of, life) for life in each.values() if warm(life)[-1:] and lasted(warm(life)) >= SHORT_S]
+        slopes += sorted(told, key=lambda one: one.an_hour / one.may)[-1:]
     return slopes
 
 
@@ -153,7 +159,9 @@ def growth(what: str, of: str, life: Sequence[Sample]) -> Growth:
     share, least = MAY_GROW[what]
     middle = median([one.value for one in used])
     slope = slope_of([(one.at, one.value) for one in used]) * 3600
-    return Growth(what, of or "the whole", used[-1].value, round(slope, 2), max(share * middle, least), lasted(used))
+    seconds = lasted(used)
+    may = max(share * middle, least) * (1.0 if seconds >= LEAST_S else 3600 / seconds)
+    return Growth(what, of or WHOLE, used[-1].value, round(slope, 2), may, seconds)
 
 
 def slope_of(points: Sequence[tuple[float, float]]) -> float:
@@ -175,8 +183,8 @@ def median(values: Iterable[float]) -> float:
 
 
 def failures(found: Sequence[Sample]) -> list[str]:
-    """A sentence for each thing that grew, or stayed behind."""
-    wrong = [one.wrong for one in growths(found) if one.wrong]
+    """A sentence for each thing that grew, stayed behind, or was not measured."""
+    wrong = [*(one.wrong for one in growths(found) if one.wrong), *unmeasured(found)]
     disk, users = of(found, DISK), of(found, USERS)
     if len(disk) > 1 and len(users) > 1 and users[-1][1] > users[0][1]:
         a_user = (disk[-1][1] - disk[0][1]) * 1e6 / (users[-1][1] - users[0][1])
@@ -189,6 +197,22 @@ def failures(found: Sequence[Sample]) -> list[str]:
     return wrong
 
 
+def unmeasured(found: Sequence[Sample]) -> list[str]:
+    """A sentence for each thing of which too little was seen to say that it does not grow."""
+    if not found:
+        return ["nothing could be measured"]
+    rounds = int((found[-1].at - found[0].at) / EVERY_S)
+    seen = {what: len(of(found, what)) for what in (STATE, DISK, LAG, USERS)}
+    wrong = [f"{what}: measured {n} times of {rounds}" for what, n in seen.items() if n < rounds * SEEN]
+    users = [value for _, value in of(found, USERS)]
+    if users and users[-1] <= users[0]:
+        wrong.append(f"users: none came in all the time, {users[-1]:,.0f} are there")
+    measured = {one.of for one in growths(found) if one.what == MEMORY}
+    short = sorted({one.of for one in found if one.what == MEMORY} - measured)
+    least = (WARM_S + SHORT_S) / 60
+    return [*wrong, *(f"{name}: not measured, it never ran for {least:.0f} minutes" for name in short)]
+
+
 def of(found: Sequence[Sample], what: str) -> list[tuple[float, float]]:
     return [(one.at, one.value) for one in found if one.what == what]
 
@@ -196,17 +220,22 @@ def of(found: Sequence[Sample], what: str) -> list[tuple[float, float]]:
 def plan(drills: Sequence[Drill], hours: float, every_minutes: float, seed: int) -> list[Part]:
     """One fault every so many minutes, drawn as a game day's are."""
     usable = int(hours * 60 / every_minutes)
-    parts = drawn(drills, usable * 3 + 20, seed)  # more than needed: only their order is taken
-    return [
-        Part(n + 1, part.drill, (n + 0.5) * every_minutes * 60)
-        for n, part in enumerate(parts[:usable])
-        if (n + 0.5) * every_minutes * 60 + part.seconds < hours * 3600
-    ]
+    waiting = [part.drill for part in drawn(drills, usable * 3 + 20, seed)]  # more than needed, for their order
+    parts: list[Part] = []
+    for n in range(usable):
+        able = (Part(len(parts) + 1, one, (n + 0.5) * every_minutes * 60) for one in waiting)
+        fits = (one for one in able if one.ends < hours * 3600 and all(told_apart(part, one) for part in parts))
+        if part := next(fits, None):
+            parts.append(part)
+            waiting.remove(part.drill)
+    return parts
 
 
-def html(title: str, found: Sequence[Sample], parts: Sequence[tuple[float, float]], wrong: Sequence[str]) -> str:
-    """The curves, one file."""
-    frame = Frame(found[0].at, found[-1].at, parts)
+def html(
+    title: str, found: Sequence[Sample], parts: Sequence[tuple[float, float]], word: str, failed: Sequence[str]
+) -> str:
+    """The verdict and the curves, one file."""
+    frame = Frame(*((found[0].at, found[-1].at) if found else (0.0, 1.0)), parts)
     charts = [
         drawing.chart(frame, f"{name}: memory, MB", {name: series(found, MEMORY, name)})
         for name in sorted({one.of for one in found if one.what == MEMORY})
@@ -216,8 +245,7 @@ def html(title: str, found: Sequence[Sample], parts: Sequence[tuple[float, float
         for name in sorted({one.of for one in found if one.what == FILES})
     ]
     whole = [drawing.chart(frame, what, {what: of(found, what)}) for what in (LAG, STATE, DISK, USERS)]
-    word = "FAIL" if wrong else "PASS"
-    said = "".join(f"<p>{escape(one)}</p>" for one in wrong)
+    said = "".join(f"<p>{escape(one)}</p>" for one in failed)
     head = f"<meta charset='utf-8'><title>{escape(title)}</title><style>{STYLE}</style>"
     shown = f"<h1>{escape(title)}: <span class='{word}'>{word}</span></h1>{said}<p>Shaded: faults.</p>"
     return f"<!doctype html><html lang='en'>{head}<body>{shown}{''.join(whole + charts)}</body></html>"
@@ -227,10 +255,11 @@ def series(found: Sequence[Sample], what: str, name: str) -> list[tuple[float, f
     return [(one.at, one.value) for one in found if one.what == what and one.of == name]
 
 
-def journal(found: Sequence[Sample], wrong: Sequence[str]) -> str:
+def journal(found: Sequence[Sample], word: str, failed: Sequence[str]) -> str:
     return json.dumps(
         {
-            "failed": list(wrong),
+            "verdict": word,
+            "failed": list(failed),
             "growth": [asdict(one) for one in growths(found)],
             "samples": [[round(one.at, 1), *one[1:4], round(one.value, 2)] for one in found],
         }

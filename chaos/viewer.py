@@ -13,7 +13,7 @@ CONNECT_S, DRAWN_S = 2.0, 10.0
 
 
 class NotDrawn(Exception):
-    """The page's run has not ended in time."""
+    """The page's run has not ended in time, or by an error."""
 
 
 def look(dashboard: str) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def look(dashboard: str) -> dict[str, Any]:
     Have the page drawn once: milliseconds until it was, and the sentences of its red, yellow and blue boxes.
 
     Raises:
-        OSError, WebSocketException: nobody answers. NotDrawn: it has not ended after DRAWN_S.
+        OSError, WebSocketException: nobody answers. NotDrawn: it has not ended after DRAWN_S, or by an error.
     """
     began = time.monotonic()
     address = dashboard.replace("http", "ws", 1) + "/_stcore/stream"
@@ -37,6 +37,8 @@ def look(dashboard: str) -> dict[str, Any]:
                 said = ForwardMsg.FromString(browser.recv(timeout=left, decode=False))
             except TimeoutError:
                 break
+            if said.delta.new_element.WhichOneof("type") == "exception":
+                raise NotDrawn(f"the page has an error: {said.delta.new_element.exception.type}")
             if body := said.delta.new_element.alert.body:
                 says.append(body)
             if said.WhichOneof("type") == "script_finished":

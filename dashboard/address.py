@@ -18,10 +18,10 @@ def start(key: str, default: str, fits: Callable[[str], object]) -> None:
         st.session_state[key] = asked if fits(asked) else default
 
 
-def start_many(key: str) -> None:
-    """Set a widget of several values that has none yet by the address."""
+def start_many(key: str, fits: Callable[[str], object] = bool) -> None:
+    """Set a widget of several values that has none yet by the address, as far as what that says `fits`."""
     if key not in st.session_state:
-        st.session_state[key] = [value[:LONG] for value in st.query_params.get_all(key)[:MANY] if value]
+        st.session_state[key] = [value[:LONG] for value in st.query_params.get_all(key)[:MANY] if fits(value)]
 
 
 def keep(key: str, value: str | list[str], default: str | list[str]) -> None:

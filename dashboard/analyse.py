@@ -83,8 +83,8 @@ def titled(name: str) -> str:
 def choose_filters() -> Filters:
     """Who counts: an empty filter is all."""
     keys = {name: f"of_{name}" for name in CROSSED}
-    for key in keys.values():
-        address.start_many(key)
+    for name, key in keys.items():
+        address.start_many(key, AGES.__contains__ if name == AGE else bool)
     chosen = sum(bool(st.session_state[key]) for key in keys.values())
     filters: dict[str, tuple[str, ...]] = {}
     title = say("Filters: {n} set", n=chosen) if chosen else say("Filters")

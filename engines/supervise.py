@@ -30,6 +30,7 @@ from observability.settings import MARK, ROOT
 RUNNING = "RUNNING"
 UNDER_WAY = (RUNNING, "STARTING", "BACKOFF")
 ENDED = ("STOPPED", "EXITED", "FATAL")
+STOPPING = "STOPPING"
 SPAWNED = re.compile(r"spawned: '([\w-]+)' with pid")
 LAUNCH_S = 20
 ANSWER_S = 10

@@ -127,14 +127,15 @@ def test_a_drill_that_goes_well_passes_and_leaves_journal_report_and_history(wor
     assert "<script" not in page
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "term"])
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["ctrl-c", "term", "hang-up"])
 def test_a_drill_that_is_interrupted_puts_everything_back(world: World, sign: signal.Signals):
     after(1.5, lambda: os.kill(os.getpid(), sign))
     before = signal.getsignal(sign)
     outcome = drill.run(killing(hold(30)), world.aimed, print, world.asked())
     assert (outcome.verdict, outcome.stopped) == (None, "interrupted")
     assert world.toys.gone == set()
-    assert world.toys.told[:3] == ["kill kafka-2", "thaw kafka-1", "start kafka-1"]
+    assert world.toys.told[:4] == ["kill kafka-2", "thaw kafka-1", "thaw kafka-2", "start kafka-1"]
+    assert outcome.left == []
     assert signal.getsignal(sign) == before
     assert keep.keep(outcome, world.aimed)["verdict"] == "STOPPED"
 
@@ -195,6 +196,36 @@ def test_a_fault_that_cannot_be_made_is_a_failed_drill(world: World, monkeypatch
     assert outcome.verdict is not None
     assert "kill: " in outcome.verdict.failed[0]
     assert "kafka-2 would not die" in outcome.verdict.failed[0]
+
+
+def test_a_rollback_goes_on_after_what_it_cannot_put_back_and_says_so(world: World, monkeypatch):
+    def refuses(name: str) -> None:
+        raise programs.CannotBreak(f"{name} stays frozen")
+
+    monkeypatch.setattr(world.toys, "thaw", refuses)
+    after(1.5, lambda: os.kill(os.getpid(), signal.SIGINT))
+    outcome = drill.run(killing(hold(30)), world.aimed, print, world.asked())
+    assert world.toys.gone == set()
+    (left,) = outcome.left
+    assert "could not thaw kafka-1: CannotBreak: kafka-1 stays frozen" in left
+
+
+def test_a_program_that_does_not_come_back_fails_the_drill(world: World, monkeypatch):
+    monkeypatch.setattr(world.toys, "start", lambda _: None)
+    monkeypatch.setattr("chaos.faults.PATIENCE_S", 0.2)
+    monkeypatch.setattr("chaos.verdict.LATE_S", 0.5)
+    quick = killing(hold(0.2))
+    for probe in quick.experiment["steady-state-hypothesis"]["probes"]:
+        probe["provider"]["arguments"] = {"patience_s": 0.5}
+    monkeypatch.setattr(drill, "LEAST_PATIENCE_S", 0.5)
+    quick = replace(quick, bounds=replace(quick.bounds, recover_s=0.2))
+    outcome = drill.run(quick, world.aimed, print, world.asked())
+    assert outcome.verdict is not None
+    assert [one.split(":")[0] for one in outcome.verdict.failed if "kafka-2 is STOPPED" in one] == [
+        "the promise holds again",
+        "not as it was before",
+    ]
+    assert any("should be started" in one for one in outcome.verdict.failed)
 
 
 def test_history_tells_when_recovery_gets_slower():

@@ -1,14 +1,16 @@
 """A game day is the same for the same seed, breaks nothing twice at once, and asks every fault for its own alert."""
 
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
 
-from chaos import catalogue, gameday
+from chaos import catalogue, gameday, soak
 from chaos.drill import Outcome
+from chaos.evidence import Evidence, Passage
 from chaos.gameday import touched
 from chaos.verdict import Alerts, Flow, Page, Users, Verdict, Window
-from chaos.watch import ALERTS, Note
+from chaos.watch import ALERTS, CASSANDRA, Note
 
 DRILLS = list(catalogue.everything())
 
@@ -39,6 +41,16 @@ def test_orders_to_the_source_need_the_simulator_and_poison_needs_the_brokers():
     assert touched(drills["too-large"]) == touched(drills["poison"]) | touched(drills["api-slow"])
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_of_each_alert_it_can_be_told_whose_it_was(seed: int):
+    for plan in (gameday.drawn(DRILLS, 20, seed), soak.plan(DRILLS, 1, 5, seed)):
+        for one in plan:
+            for later in plan:
+                if one.begins < later.begins < one.ends + 30:
+                    assert not set(one.drill.bounds.expect) & {*later.drill.bounds.expect, *later.drill.bounds.allow}
+                    assert not set(later.drill.bounds.expect) & set(one.drill.bounds.allow)
+
+
 def test_days_have_faults_over_each_other_and_of_many_kinds():
     days = [gameday.drawn(DRILLS, 20, seed) for seed in range(30)]
     assert sum(one.ends > other.begins for day in days for one, other in pairwise(day)) > 50
@@ -66,15 +78,67 @@ def test_a_day_keeps_the_times_of_its_parts_and_ends_every_fault():
     assert broken
 
 
+BEGAN = datetime(2026, 11, 24, 12, tzinfo=UTC)
+PASSED = Verdict(Users(), Alerts(), Flow(3.0), Page(), ())
+
+
+def day(parts: list[gameday.Part], until: float, notes: list[Note], read: Evidence | None = None) -> tuple[str, ...]:
+    """What such a day failed of; times are seconds from its begin."""
+    run = [
+        {
+            "activity": {"name": f"{part.turn}: break"},
+            "start": (BEGAN + timedelta(seconds=part.begins)).isoformat(),
+            "end": (BEGAN + timedelta(seconds=part.ends)).isoformat(),
+        }
+        for part in parts
+    ]
+    begin = BEGAN.timestamp()
+    at_last = [Note(begin + note.at, note.source, note.values) for note in notes]
+    window = Window(begin, begin + max(part.ends for part in parts), begin + until)
+    outcome = Outcome(parts[0].drill, {"run": run}, window, PASSED, at_last, read=read)
+    found = gameday.judged(outcome, parts).verdict
+    assert found is not None
+    return found.failed
+
+
+def firing(begin: int, end: int, **alerts: tuple[int, int]) -> list[Note]:
+    """A note a second; each alert fires from its first second up to its second one."""
+    return [
+        Note(at, ALERTS, {"firing": {name: "ticket" for name, (a, b) in alerts.items() if a <= at < b}, "pending": {}})
+        for at in range(begin, end)
+    ]
+
+
 def test_a_fault_of_the_day_that_no_alert_saw_fails_the_day_by_its_name():
     drills = {one.name: one for one in DRILLS}
     parts = [gameday.Part(1, drills["broker-kill"], 0.0), gameday.Part(2, drills["cassandra-frozen"], 10.0)]
-    at = "2026-11-24T12:00:0{}+00:00"
-    run = [{"activity": {"name": f"{n}: break"}, "start": at.format(n), "end": at.format(n)} for n in (1, 2)]
-    begin = gameday.datetime.fromisoformat(at.format(0)).timestamp()
-    passed = Verdict(Users(), Alerts(), Flow(3.0), Page(), ())
-    firing = Note(begin + 30, ALERTS, {"firing": {"BrokerDown": "ticket"}, "pending": {}})
-    outcome = Outcome(drills["broker-kill"], {"run": run}, Window(begin, begin + 60, begin + 90), passed, [firing])
-    found = gameday.judged(outcome, parts).verdict
-    assert found is not None
-    assert found.failed == ("2: cassandra-frozen was seen by none of StoreDown",)
+    assert day(parts, 90, firing(0, 90, BrokerDown=(30, 50))) == ("2: cassandra-frozen was seen by none of StoreDown",)
+    assert day(parts, 90, firing(0, 90, BrokerDown=(30, 50), StoreDown=(40, 60))) == ()
+
+
+def test_an_alert_that_fires_since_an_earlier_fault_has_not_seen_the_later_one():
+    drills = {one.name: one for one in DRILLS}
+    parts = [gameday.Part(1, drills["mongodb-frozen"], 0.0), gameday.Part(2, drills["cassandra-frozen"], 110.0)]
+    assert day(parts, 260, firing(0, 260, StoreDown=(30, 260))) == (
+        "2: cassandra-frozen was seen by none of StoreDown",
+    )
+
+
+def test_users_who_are_late_for_too_long_after_one_fault_of_the_day_fail_it_by_its_name():
+    drills = {one.name: one for one in DRILLS}
+    parts = [gameday.Part(1, drills["mongodb-frozen"], 0.0), gameday.Part(2, drills["broker-kill"], 300.0)]
+    notes = firing(0, 400, StoreDown=(30, 60), BrokerDown=(325, 350))
+    notes += [Note(float(at), CASSANDRA, {"ends": {"0": 10**9}}) for at in (-100, 399)]
+
+    def read(late_until: float) -> Evidence:
+        fetched = [float(at) for at in range(390)]
+        stored = [max(at + 2, late_until) if at < late_until else at + 2 for at in fetched]
+        begin = BEGAN.timestamp()
+        passages = [
+            Passage(f"{n}", begin + a, begin + b, 0, n) for n, (a, b) in enumerate(zip(fetched, stored, strict=True))
+        ]
+        return Evidence(begin + 395, passages=tuple(passages))
+
+    assert day(parts, 400, notes, read(50)) == ()
+    (failed,) = day(parts, 400, notes, read(140))
+    assert failed == "1: mongodb-frozen: 100 s until the promise held; the bound is 30 s"

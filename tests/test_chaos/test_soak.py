@@ -5,7 +5,7 @@ import random
 import pytest
 
 from chaos import catalogue, soak
-from chaos.soak import DISK, FILES, LAG, MEMORY, USERS, Sample
+from chaos.soak import DISK, FILES, LAG, MEMORY, STATE, USERS, Sample
 
 HUM = random.Random(1)
 
@@ -27,8 +27,13 @@ def whole(users: float = 50.0, bytes_a_user: float = 9000.0, lag: float = 2.0) -
             Sample(at, USERS, "", 0, users * at),
             Sample(at, DISK, "", 0, 900 + users * at * bytes_a_user / 1e6),
             Sample(at, LAG, "", 0, 60.0 if n % 30 < 3 else lag),
+            Sample(at, STATE, "", 0, 30.0),
         ]
     return found
+
+
+def grown(found: list[Sample]) -> list[str]:
+    return [one.wrong for one in soak.growths(found) if one.wrong]
 
 
 def test_a_steady_system_with_faults_passes():
@@ -39,8 +44,8 @@ def test_a_steady_system_with_faults_passes():
 @pytest.mark.parametrize(
     ("planted", "sentence"),
     [
-        (life(MEMORY, "ingest", 0, 1, 120, 90), "ingest memory MB: +90"),
-        (life(FILES, "exporter", 0, 1, 60, 240), "exporter open files: +240"),
+        ([*life(MEMORY, "ingest", 0, 1, 120, 90), *whole()], "ingest memory MB: +90"),
+        ([*life(FILES, "exporter", 0, 1, 60, 240), *whole()], "exporter open files: +240"),
         (whole(bytes_a_user=60_000), "disk: 60,000 bytes a user"),
         (whole(lag=45), "lag: 45 s"),
     ],
@@ -53,13 +58,36 @@ def test_what_grows_fails_by_its_name(planted: list[Sample], sentence: str):
 
 def test_each_life_of_a_program_is_looked_at_by_itself():
     lives = life(MEMORY, "ingest", 0, 0.5, 300, 0, pid=1) + life(MEMORY, "ingest", 1800, 0.5, 500, 0, pid=2)
-    assert soak.failures(lives) == []
+    assert grown(lives) == []
     grows = life(MEMORY, "ingest", 0, 0.5, 300, 0, pid=1) + life(MEMORY, "ingest", 1800, 0.6, 500, 300, pid=2)
-    assert "ingest memory" in soak.failures(grows)[0]
+    assert "ingest memory" in grown(grows)[0]
 
 
-def test_a_life_that_was_too_short_claims_nothing():
-    assert soak.growths(life(MEMORY, "ingest", 0, 0.2, 300, 900)) == []
+def test_a_short_life_may_grow_in_its_own_time_what_a_long_one_may_in_an_hour():
+    assert grown(life(MEMORY, "ingest", 0, 0.25, 300, 100)) == []
+    restarted = [one for n in range(30) for one in life(MEMORY, "ingest", 1100 * n, 0.3, 300, 700, pid=n)]
+    assert "ingest memory MB: +7" in grown(restarted)[0]
+
+
+UNSEEN = {
+    "nothing": ([], "nothing could be measured"),
+    "no lag": ([one for one in whole() if one.what != LAG], "lag s: measured 0 times of 359"),
+    "half a state": (
+        [one for one in whole() if one.what != STATE or one.at < 1500],
+        "state MB: measured 150 times of 359",
+    ),
+    "no user": (whole(users=0.0), "users: none came in all the time, 0 are there"),
+    "a program that never lived": (
+        [*whole(), *(one for n in range(8) for one in life(MEMORY, "spark", 400 * n, 0.1, 900, 0, pid=n))],
+        "spark: not measured, it never ran for 10 minutes",
+    ),
+}
+
+
+@pytest.mark.parametrize("planted", UNSEEN)
+def test_what_could_not_be_measured_fails_by_its_name(planted: str):
+    found, sentence = UNSEEN[planted]
+    assert soak.failures(sorted(found)) == [sentence]
 
 
 def test_a_soak_has_a_fault_every_few_minutes_within_its_time():
@@ -71,7 +99,9 @@ def test_a_soak_has_a_fault_every_few_minutes_within_its_time():
 
 def test_the_curves_name_every_program_and_the_verdict():
     found = [*life(MEMORY, "ingest", 0, 1, 120, 90), *whole()]
-    page = soak.html("A soak", found, [(600.0, 660.0)], soak.failures(found))
+    page = soak.html("A soak", found, [(600.0, 660.0)], "FAIL", soak.failures(found))
     assert "FAIL" in page
+    assert "ingest memory MB" in page
+    assert "STOPPED" in soak.html("A soak", [], [], "STOPPED", ["interrupted"])
     assert "ingest: memory" in page
     assert "<script" not in page

@@ -138,6 +138,29 @@ PLANTED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: judged(bounds=replace(BOUNDS, page_says=("Cassandra", "MongoDB"))),
         "the page never said MongoDB",
     ),
+    "a message that was acknowledged and is not there": (
+        lambda: judged(replace(GOOD, must=None, gaps=("topic: 61 rows were acknowledged, 60 are on the topic",))),
+        "1 lost: topic: 61 rows were acknowledged, 60 are on the topic",
+    ),
+    "a user of a real source who was stored before": (
+        lambda: judged(
+            replace(
+                GOOD,
+                must=None,
+                stored={one: 1 for one in IDS if one != "user-7"},
+                on_topic={one: 1 for one in IDS if one != "user-7"},
+            )
+        ),
+        "1 lost: user-7",
+    ),
+    "a good user who is set aside": (
+        lambda: judged(replace(GOOD, dead=frozenset({"user-9"}))),
+        "1 users were set aside, though nothing was wrong with them: user-9",
+    ),
+    "a promise that breaks again": (
+        lambda: judged(replace(GOOD, passages=tuple(passage(n, 15.0 if 40 <= n < 50 else 0.0) for n in range(60)))),
+        "late again: 10 of 31 users who were fetched after the promise had held",
+    ),
     "a fault that could not be made": (lambda: judged(undone=["kill kafka-2: failed"]), "kill kafka-2: failed"),
 }
 
@@ -168,7 +191,7 @@ def test_a_sums_lane_that_hangs_makes_its_users_late_though_mongodb_had_them():
 
 
 def test_who_is_late_after_the_promise_has_held_again_counts_as_delayed_not_as_a_late_recovery():
-    relapse = tuple(passage(n, late_s=15.0 if n == 55 else 0.0) for n in range(60))
+    relapse = tuple(passage(n, late_s=15.0 if n == 45 else 0.0) for n in range(60))
     found = judged(replace(GOOD, passages=relapse))
     assert found.flow.delayed == 1
     assert found.flow.recover_s is not None
@@ -177,7 +200,16 @@ def test_who_is_late_after_the_promise_has_held_again_counts_as_delayed_not_as_a
 
 def test_who_was_set_aside_is_not_lost():
     kept = {one: 1 for one in IDS if one != "user-7"}
-    assert judged(replace(GOOD, stored=kept, on_topic=kept, dead=frozenset({"user-7"}))).word == "PASS"
+    aside = replace(GOOD, stored=kept, on_topic=kept, dead=frozenset({"user-7"}))
+    allowed = replace(BOUNDS, allow=("DeadLetters",))
+    assert verdict.judge(allowed, WINDOW, replace(GOOD, stored=kept), aside, notes()).word == "PASS"
+    assert verdict.judge(BOUNDS, WINDOW, aside, aside, notes()).word == "PASS", "it was so before"
+
+
+def test_of_users_who_could_not_be_read_nothing_is_said():
+    found = judged(undone=["users could not be compared: NotFollowed"], compared=False)
+    assert found.failed == ("users could not be compared: NotFollowed",)
+    assert found.users.unknown == ("lost", "doubled", "phantom", "wrong")
 
 
 def test_what_strangers_had_sent_before_is_not_the_drills_doing():

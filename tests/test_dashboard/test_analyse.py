@@ -111,3 +111,10 @@ def test_with_cassandra_gone_the_page_says_so_and_comes_back_by_itself(monkeypat
     shown.run()
     assert not shown.error
     assert len(shown.dataframe) == 1
+
+
+def test_a_link_with_an_age_that_is_none_opens_without_it(asked):
+    shown = page(of_age=["abc", "30"], of_country=["Atlantis"])
+    assert not shown.exception
+    assert shown.multiselect(key="of_age").value == ["30"]
+    assert shown.multiselect(key="of_country").value == ["Atlantis"]
