@@ -52,6 +52,7 @@ def aimed(tmp_path) -> Iterator[target.Target]:
     state.make()
     outer = {key: value for key, value in os.environ.items() if not key.startswith("VIGIE_")}
     env = outer | {"VIGIE_STATE": str(state.root), "VIGIE_CLOCKS": "ingest" if clocks.library() else ""}
+    env["VIGIE_WIRES_PORT"] = "1"  # nobody's: a system that runs beside the tests has wires of its own
     wanted = settings.read(Config, config.environ(env, running=False))
     clocks.prepare(wanted, state)
     (tmp_path / "says.py").write_text(SAYS)
