@@ -78,7 +78,7 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    env = settings.environ({"VIGIE_STATE": str(tmp_path)}, running=False)
+    env = settings.environ({"VIGIE_STATE": str(tmp_path), "VIGIE_SIMULATOR_ADMIN_PORT": "1"}, running=False)
     toys = Toys()
     aimed = target.Target(env, settings.read(target.Settings, env), toys)
     monkeypatch.setattr(watch, "EVERY_S", dict.fromkeys(watch.SOURCES, 0.05))
