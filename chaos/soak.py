@@ -112,10 +112,12 @@ def samples(target: Target) -> Iterable[Sample]:
 
 
 def of_program(now: float, name: str, pid: int) -> Iterable[Sample]:
-    """The memory and the open files of a program and its children."""
+    """The memory and the open files of a program and its children; mapped files, which the system takes back, are none."""
     try:
         tree = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-        memory, files = sum(one.memory_info().rss for one in tree), sum(one.num_fds() for one in tree)
+        used = [one.memory_info() for one in tree]
+        memory = sum(one.rss - getattr(one, "shared", 0) for one in used)  # macOS does not tell them apart
+        files = sum(one.num_fds() for one in tree)
     except psutil.Error:
         return
     yield Sample(now, MEMORY, name, pid, memory / 1e6)

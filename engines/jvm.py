@@ -13,8 +13,14 @@ AGENT = "jmx_prometheus_javaagent-1.0.1.jar"  # the version of the poms
 
 
 def command(java: str, heap_mb: int, state: State) -> tuple[str, ...]:
-    """The start of a command line: the Java of this JAVA_HOME and the options of every engine."""
-    return (f"{java}/bin/java", f"-Xmx{heap_mb}m", f"-Xms{heap_mb // 2}m", "-XX:+ExitOnOutOfMemoryError", *lean(state))
+    """
+    The start of a command line: the Java of this JAVA_HOME and the options of every engine.
+
+    Half of the heap is taken at the start: else a broker seems to grow for an hour, and a machine that has not so much
+    memory says so only then.
+    """
+    heap = (f"-Xmx{heap_mb}m", f"-Xms{heap_mb // 2}m", "-XX:+AlwaysPreTouch", "-XX:+ExitOnOutOfMemoryError")
+    return (f"{java}/bin/java", *heap, *lean(state))
 
 
 def lean(state: State) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from observability.tracing import JOURNEY, TRACEPARENT, TRACESTATE
 from services.contract import ROW, USERS
 
 LEAN = (  # as the other JVMs here: ARCHITECTURE.md
-    "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData "
+    "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData -XX:+AlwaysPreTouch "
     "-XX:+ExitOnOutOfMemoryError"  # what lives on after one may have lost any of its threads
 )
 # Hadoop's own starts `chmod` and `readlink` for every checkpoint file: ARCHITECTURE.md
@@ -62,7 +62,7 @@ def start(wanted: Settings) -> SparkSession:
         "spark.driver.memory": f"{wanted.spark_heap_mb}m",
         "spark.driver.host": wanted.spark_host,
         "spark.driver.bindAddress": wanted.host,
-        "spark.driver.extraJavaOptions": f'"-Djava.io.tmpdir={scratch}" {LEAN}',
+        "spark.driver.extraJavaOptions": f'"-Djava.io.tmpdir={scratch}" -Xms{wanted.spark_heap_mb // 2}m {LEAN}',
         "spark.local.dir": str(scratch),
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),
         "spark.ui.port": str(wanted.spark_ui_port),
