@@ -112,7 +112,7 @@ def samples(target: Target) -> Iterable[Sample]:
 
 
 def of_program(now: float, name: str, pid: int) -> Iterable[Sample]:
-    """The memory and the open files of a program and its children, without mapped files: those are the system's cache."""
+    """The memory and the open files of a program and its children, without mapped files: they are a cache."""
     try:
         tree = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
         used = [one.memory_info() for one in tree]
