@@ -152,20 +152,23 @@ async def watched(of: System, viewers: int, seconds: float) -> tuple[list[float]
 
 
 async def view(of: System, seconds: float) -> tuple[float, list[float]]:
-    """One viewer: seconds of the first run, and of each refresh."""
+    """One viewer: seconds of the first run, and of each refresh of a fragment, each as often as the page says."""
     address, took = f"ws://{place(of)}/_stcore/stream", []
     began = time.monotonic()
     async with connect(address, subprotocols=["streamlit"], max_size=LARGEST) as socket:  # type: ignore[list-item]
-        first, fragment, every = await run(socket)
-        while time.monotonic() < began + seconds:
-            await asyncio.sleep(every)
+        first, every = await run(socket)
+        due = {fragment: time.monotonic() + period for fragment, period in every.items()}
+        while due and time.monotonic() < began + seconds:
+            fragment, at = min(due.items(), key=lambda one: one[1])
+            await asyncio.sleep(at - time.monotonic())
             took.append((await run(socket, fragment))[0])
+            due[fragment] = time.monotonic() + every[fragment]
     return first, took
 
 
-async def run(socket: ClientConnection, fragment: str = "") -> tuple[float, str, float]:
-    """Ask for the page or for its fragment; seconds until it is there, and the fragment to ask for next."""
-    asks, every = BackMsg(), 0.0
+async def run(socket: ClientConnection, fragment: str = "") -> tuple[float, dict[str, float]]:
+    """Ask for the page or for one of its fragments; seconds until it is there, and the fragments with their periods."""
+    asks, every = BackMsg(), dict[str, float]()
     asks.rerun_script.fragment_id = fragment
     asks.rerun_script.is_auto_rerun = bool(fragment)
     began = time.monotonic()
@@ -175,11 +178,11 @@ async def run(socket: ClientConnection, fragment: str = "") -> tuple[float, str,
         said.ParseFromString(await asyncio.wait_for(socket.recv(decode=False), RUN_S))
         kind = said.WhichOneof("type")
         if kind == "auto_rerun":
-            fragment, every = said.auto_rerun.fragment_id, said.auto_rerun.interval
+            every[said.auto_rerun.fragment_id] = said.auto_rerun.interval
         elif kind == "delta" and said.delta.new_element.WhichOneof("type") == "exception":
             raise RuntimeError(said.delta.new_element.exception.message)
         elif kind == "script_finished":
-            return time.monotonic() - began, fragment, every
+            return time.monotonic() - began, every
 
 
 def summed(of: System, users: int) -> int:

@@ -1,4 +1,7 @@
-"""The live page: who the users are and how fast they come, how old that is and what is missing; anew every 2 s."""
+"""
+The live page: how fast users come and who came last, how old that is and what is missing, anew every 2 s; who they all
+are, which changes slowly and is most of what is drawn, every 10 s.
+"""
 
 from datetime import UTC, datetime, tzinfo
 from typing import TypeGuard, TypeVar
@@ -11,10 +14,12 @@ from dashboard.stores import COUNT_EVERY_S, Down, Reading, Settings, Stores, sto
 from dashboard.words import number, say, word
 from observability import settings
 
-EVERY = "2s"
+EVERY, SLOWLY = "2s", "10s"
+NEWEST_PX = 388  # ten rows of twenty
 ALL_TIME, TODAY = "all", "today"
 PERIODS = {ALL_TIME: word("All time"), TODAY: word("Today (UTC)")}
-PAUSED, HELD = "paused", "held"  # keys of the session: the switch, and what is shown while it is on
+# keys of the session: the switch, what is shown while it is on, and the state in which the breakdown was drawn last
+PAUSED, HELD, DRAWN = "paused", "held", "drawn"
 
 Found = TypeVar("Found", Sums, Newest)
 
@@ -46,8 +51,8 @@ def shown(*, paused: bool) -> tuple[Reading, datetime]:
 
 @process.run_of("live")
 def live(*, paused: bool) -> None:
-    """Everything that moves: the places first, then what fills them."""
-    states, numbers, minutes, breakdown, newest = (st.container() for _ in range(5))
+    """What moves fast: the places first, then what fills them."""
+    states, numbers, minutes, newest = (st.container() for _ in range(4))
     (said, now), zone = shown(paused=paused), viewer.zone()
     with states:
         show_states(said, now, zone, paused=paused)
@@ -55,10 +60,23 @@ def live(*, paused: bool) -> None:
         show_numbers(said, now)
     with minutes:
         show_minutes(said.sums, now, zone)
-    with breakdown:
-        show_breakdown(said.sums)
     with newest:
         show_newest(said.newest, now, zone)
+    if st.session_state.get(DRAWN, state(said.sums)) != state(said.sums):
+        st.rerun()  # what is drawn slowly must not hide for so long that its store is down, or back
+
+
+@process.run_of("live")
+def breakdown(*, paused: bool) -> None:
+    """Who they all are."""
+    said, _ = shown(paused=paused)
+    st.session_state[DRAWN] = state(said.sums)
+    show_breakdown(said.sums)
+
+
+def state(sums: Sums | Down) -> str:
+    """What there is to be drawn of Cassandra: `down`, `empty` or `users`."""
+    return "down" if isinstance(sums, Down) else "users" if sums.all_time.users else "empty"
 
 
 def show_states(said: Reading, now: datetime, zone: tzinfo, *, paused: bool) -> None:
@@ -188,7 +206,7 @@ def show_newest(newest: Newest | Down, now: datetime, zone: tzinfo) -> None:
     st.subheader(say("Newest users"), help=say(NEWEST_HELP), anchor=False)
     if shows(newest, now, zone):
         table = views.newest_table(newest, now)
-        st.dataframe(table, width="stretch", height="content", hide_index=True, key="newest")
+        st.dataframe(table, width="stretch", height=NEWEST_PX, hide_index=True, key="newest")
 
 
 def shows(reading: Found | Down, now: datetime, zone: tzinfo) -> TypeGuard[Found]:
@@ -215,7 +233,9 @@ MINUTES_HELP = word(
     "From Cassandra, `stats_by_minute`: minutes of the time at which the brokers took the users in, so that a backlog "
     "counts when it arrives. The running minute is paler."
 )
-BREAKDOWN_HELP = word("From Cassandra, `totals`: one row a value, written by the stats lane. A day is a day in UTC.")
+BREAKDOWN_HELP = word(
+    "From Cassandra, `totals`: one row a value, by the stats lane; drawn anew every 10 s. A day is a day in UTC."
+)
 NEWEST_HELP = word(
     "From MongoDB, `newest`: the last users stored. First name and initial only; e-mail, phone and street are never "
     "shown. *Stored after* is the time from the fetch to the insert."
@@ -233,7 +253,9 @@ def main() -> None:
     except settings.WrongSetting as error:
         st.error(say("A setting is wrong: {why}", why=error), icon=":material/settings:")
         return
-    st.fragment(live, run_every=None if paused else EVERY, key="live")(paused=paused)
+    st.session_state.pop(DRAWN, None)  # it is drawn in this run
+    for part, every in ((live, EVERY), (breakdown, SLOWLY)):
+        st.fragment(part, run_every=None if paused else every, key=part.__name__)(paused=paused)
 
 
 if __name__ == "__main__":
