@@ -139,7 +139,7 @@ def test_numbers_move_and_are_those_of_the_stores(opened, stack):
 def test_what_is_paused_does_not_move_and_nothing_jumps(opened, stack):
     page = opened()
     expect(page.locator(PAGES[0].shows).first).to_be_visible()
-    page.get_by_role("heading", name="Newest users").scroll_into_view_if_needed()
+    page.get_by_text("Nationality", exact=True).scroll_into_view_if_needed()
     place = "document.querySelector('[data-testid=stMain]').scrollTop"
     scrolled, users = page.evaluate(place), metric(page, "Users")
     assert scrolled > 0
