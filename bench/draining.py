@@ -94,13 +94,8 @@ def peers(of: System, book: Notebook) -> None:
                 told(book, reader.kind.name, took, n)
         if size.large:
             users = of.fill(size.large).users
-            told(
-                book,
-                OURS,
-                next(one for one in readers if one.kind is LANES).drain(users, 2 * WARM_S),
-                0,
-                case=f"backlog {users:,}",
-            )
+            ours = next(one for one in readers if one.kind is LANES)
+            told(book, OURS, ours.drain(users, 2 * WARM_S), 0, case=f"backlog {users:,}")
 
 
 def left_out(book: Notebook, kind: Kind, error: NotUp) -> None:

@@ -241,8 +241,9 @@ def flow(window: Window, found: Evidence, notes: Sequence[Note]) -> Flow:
     for one in relevant(window, found.passages):
         at = summed_at(one, passed)
         done = max(one.stored, window.until if at is None else at)
-        took.append((one.fetched, done - one.fetched > LATE_S))
-        if done - one.fetched > LATE_S:
+        late = done - one.fetched > LATE_S
+        took.append((one.fetched, late))
+        if late:
             overdue.append((one.fetched + LATE_S, done))
         if one.fetched >= window.ended:
             fresh.append(done)
@@ -336,9 +337,8 @@ def judge(
         failed.append(f"{len(of_users.wrong):,} wrong sums: {few(of_users.wrong)}")
     if DEAD_LETTERS not in (*bounds.expect, *bounds.allow):
         aside = (set(after.dead) - set(before.dead)) & set(after.must or ())
-        failed += (
-            [f"{len(aside):,} users were set aside, though nothing was wrong with them: {few(aside)}"] if aside else []
-        )
+        if aside:
+            failed.append(f"{len(aside):,} users were set aside, though nothing was wrong with them: {few(aside)}")
     if (bounds.expect or bounds.silence) and of_alerts.detect_s is None:
         failed.append(f"silent: none of {', '.join(bounds.expect) or WATCHDOG + ' falling silent'} was seen")
     elif of_alerts.detect_s is not None and of_alerts.detect_s > bounds.detect_s:

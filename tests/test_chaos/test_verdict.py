@@ -12,6 +12,7 @@ from chaos.verdict import Bounds, Window
 from chaos.watch import ALERTS, CASSANDRA, METRICS, OUTBOX, PAGE, TOLD, Note
 
 IDS = [f"user-{n}" for n in range(60)]
+WITHOUT_7 = {one: 1 for one in IDS if one != "user-7"}
 BOUNDS = Bounds(expect=("BrokerDown",), severity="ticket", allow=("UnderReplicated",), recover_s=30, detect_s=60)
 WINDOW = Window(began=1000.0, ended=1040.0, until=1120.0)
 SUMS = {"2026-11-24T23:40 all all": (60, 1800), "2026-11-24T23:40 gender male": (31, 900)}
@@ -75,15 +76,15 @@ def test_a_drill_in_which_nothing_went_wrong_passes_with_its_figures():
 
 PLANTED: dict[str, tuple[Callable[[], Any], str]] = {
     "a lost user": (
-        lambda: judged(replace(GOOD, stored={one: 1 for one in IDS if one != "user-7"})),
+        lambda: judged(replace(GOOD, stored=WITHOUT_7)),
         "1 lost: user-7",
     ),
     "a user lost before the topic": (
         lambda: judged(
             replace(
                 GOOD,
-                stored={one: 1 for one in IDS if one != "user-7"},
-                on_topic={one: 1 for one in IDS if one != "user-7"},
+                stored=WITHOUT_7,
+                on_topic=WITHOUT_7,
             )
         ),
         "1 lost: user-7",
@@ -147,8 +148,8 @@ PLANTED: dict[str, tuple[Callable[[], Any], str]] = {
             replace(
                 GOOD,
                 must=None,
-                stored={one: 1 for one in IDS if one != "user-7"},
-                on_topic={one: 1 for one in IDS if one != "user-7"},
+                stored=WITHOUT_7,
+                on_topic=WITHOUT_7,
             )
         ),
         "1 lost: user-7",
@@ -199,10 +200,9 @@ def test_who_is_late_after_the_promise_has_held_again_counts_as_delayed_not_as_a
 
 
 def test_who_was_set_aside_is_not_lost():
-    kept = {one: 1 for one in IDS if one != "user-7"}
-    aside = replace(GOOD, stored=kept, on_topic=kept, dead=frozenset({"user-7"}))
+    aside = replace(GOOD, stored=WITHOUT_7, on_topic=WITHOUT_7, dead=frozenset({"user-7"}))
     allowed = replace(BOUNDS, allow=("DeadLetters",))
-    assert verdict.judge(allowed, WINDOW, replace(GOOD, stored=kept), aside, notes()).word == "PASS"
+    assert verdict.judge(allowed, WINDOW, replace(GOOD, stored=WITHOUT_7), aside, notes()).word == "PASS"
     assert verdict.judge(BOUNDS, WINDOW, aside, aside, notes()).word == "PASS", "it was so before"
 
 
@@ -220,7 +220,7 @@ def test_what_strangers_had_sent_before_is_not_the_drills_doing():
 def test_without_a_seed_that_is_known_users_are_compared_from_the_topic_on():
     real = replace(GOOD, must=None, served=None)
     assert judged(real).word == "PASS"
-    assert "1 lost: user-7" in judged(replace(real, stored={i: 1 for i in IDS if i != "user-7"})).failed
+    assert "1 lost: user-7" in judged(replace(real, stored=WITHOUT_7)).failed
 
 
 def test_an_alert_that_nobody_is_told_of_is_no_noise_and_a_ticket_is_listed_but_fails_nothing():
