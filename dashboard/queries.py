@@ -214,8 +214,8 @@ def stored(database: Database[Document], longest_s: float) -> int:
     """
     The number of stored users, from the collection's statistics.
 
-    MongoDB keeps that number. FerretDB on SQLite looks through the file's pages: 0.16 s with 160,000 users, against 7 s
-    for `estimated_document_count`, which there reads every document. After `longest_s` the server gives up as well.
+    MongoDB keeps that number. Our FerretDB counts the entries of an index: 8 ms with 160,000 users, against 7 s for
+    `estimated_document_count`, which there reads every document. After `longest_s` the server gives up as well.
     """
     asked: list[dict[str, Any]] = [{"$collStats": {"count": {}}}]
     try:

@@ -20,7 +20,7 @@ from spark.contract import CANARIES, DATABASE, KEYSPACE, LEDGER, NEWEST_ID, NEWE
 
 PATIENCE_S = 6.0  # for the outbox, and for the brokers
 STORE_S = 10.0  # for a store: the first question opens its connection, and a count of many users takes a while
-COUNT_SHARE, COUNT_EVERY_S = 100, 60.0  # counting documents may take 1 % of the time, but is never put off longer
+COUNT_SHARE, COUNT_EVERY_S = 500, 60.0  # counting documents may take 0.2 % of the time, but is never put off longer
 
 Mongo = MongoClient[dict[str, Any]]
 

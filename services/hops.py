@@ -143,7 +143,7 @@ def documents(database: Database[dict[str, Any]], longest_s: float) -> int:
     How many users MongoDB has, or had and has forgotten.
 
     From the collection's statistics, the one count without reading every document, less those forgotten ahead. The
-    server is told when to give up, else counts of many users would come to run one beside the other.
+    server is told when to give up: what only the client gives up goes on there.
     """
     asked: list[dict[str, Any]] = [{"$collStats": {"count": {}}}]
     try:

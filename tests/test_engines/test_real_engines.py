@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -225,6 +225,25 @@ def test_a_find_by_id_in_the_document_store_uses_its_index(stack: Stack):
     users = pymongo.MongoClient(stack.mongo)["vigie"]["users"]
     users.update_one({"_id": 3}, {"$set": {"found": True}}, upsert=True)
     wait(lambda: "USING INDEX" in plan())
+
+
+def test_a_count_of_the_document_store_reads_an_index_and_is_exact(stack: Stack):
+    def indexed(name: str) -> bool:
+        with closing(sqlite3.connect(stack.state.data / "embedded" / "counting.sqlite")) as db:
+            (table,) = db.execute("SELECT name FROM sqlite_master WHERE tbl_name LIKE ?", (f"{name}_%",)).fetchone()
+            asked = "EXPLAIN QUERY PLAN SELECT SUM(ncell) FROM dbstat WHERE name = ? AND pagetype = 'leaf'"
+            with suppress(sqlite3.OperationalError):  # there is no such view yet
+                plan = " ".join(row[3] for row in db.execute(asked, (table,)))
+                return f"SCAN {table} USING COVERING INDEX" in plan
+        return False
+
+    with pymongo.MongoClient(stack.mongo) as client:
+        for name in ("first", "later"):  # a collection may come when the others are there
+            one = client["counting"][name]
+            one.insert_many([{"_id": n} for n in range(1234)])
+            wait(lambda name=name: indexed(name))
+            one.delete_many({"_id": {"$lt": 34}})
+            assert [found["count"] for found in one.aggregate([{"$collStats": {"count": {}}}])] == [1200]
 
 
 class Asked(CommandListener):
