@@ -86,7 +86,7 @@ class OfStores:
         canary = database[CANARIES].find_one({"_id": NEWEST_ID}) or {}
         shown = database[NEWEST_USERS].find({}, {"users.fetched_at": 1})
         user = max((one["fetched_at"] for partition in shown for one in partition["users"]), default=None)
-        found = OfMongo(before, documents, after, hops.ahead(database))
+        found = OfMongo(before, documents, after, hops.ahead(database, STORE_S))
         return found, Newest(canary.get("fetched_at"), canary.get("stored_at"), user)
 
     def cassandra(self, session: Session) -> tuple[OfCassandra, Newest]:

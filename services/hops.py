@@ -149,16 +149,16 @@ def documents(database: Database[dict[str, Any]], longest_s: float) -> int:
     try:
         parts = database[COLLECTION].aggregate(asked, maxTimeMS=int(longest_s * 1000))
         counted: int = sum(part["count"] for part in parts)
-        return counted - ahead(database)
+        return counted - ahead(database, longest_s)
     except OperationFailure as error:
         if error.code == NO_SUCH_COLLECTION:
             return 0
         raise
 
 
-def ahead(database: Database[dict[str, Any]]) -> int:
-    """How many users were forgotten before they were stored."""
-    return database[FORGOTTEN].count_documents({"ahead": True})
+def ahead(database: Database[dict[str, Any]], longest_s: float) -> int:
+    """How many users were forgotten before they were stored; after `longest_s` the server gives up as well."""
+    return database[FORGOTTEN].count_documents({"ahead": True}, maxTimeMS=int(longest_s * 1000))
 
 
 def forgotten(store: access.Mongo) -> set[str]:
