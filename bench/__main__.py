@@ -2,8 +2,8 @@
 Measure this machine's Vigie: `python -m bench [WHAT ...]`, everything without a WHAT. See docs/performance.md.
 
 `python -m bench trial` drains with the lanes as they are, and, in turn, as --with and --tree say; `viewers` keeps the
-page under viewers for ten minutes; both only when asked for. Each measure has a system of its own, but in the short
-form. The result is kept below the state folder as JSON, Markdown and HTML.
+page under viewers for ten minutes; both only when asked for. Each WHAT has a system of its own, but in the short form.
+The result is kept below the state folder as JSON, Markdown and HTML.
 """
 
 import argparse
@@ -34,7 +34,7 @@ MEASURES: Mapping[str, tuple[Measure, ...]] = {
     "stats": (draining.parts_of_stats,),
     "end-to-end": (draining.peers, latency.measure),
     "telemetry": (draining.telemetry,),
-    "growth": (growth.backlogs_and_stored, growth.partitions),
+    "growth": (growth.stored, growth.backlogs, growth.values, growth.days, growth.partitions),
     "dashboard": (pages.measure, viewers.few),
     TRIAL: (draining.trial,),
     VIEWERS: (viewers.long,),
@@ -45,19 +45,18 @@ EXPECTED = (system.NotUp, result.NoResult, settings.WrongSetting, subprocess.Sub
 
 def run(names: list[str], book: Notebook, changed: Mapping[str, str], short: bool) -> None:
     """
-    Take the samples of these measures, each in a system of its own; of the short form, all in one.
+    Take the samples of these measures, those of a WHAT in a system of its own; of the short form, all in one.
 
     Raises:
         NotUp: a system did not start, or a reader ended by itself.
     """
-    asked = [(name, measure) for name in names for measure in MEASURES[name]]
-    for some in [asked] if short else [[one] for one in asked]:
+    for some in [names] if short else [[name] for name in names]:
         with system.running(**changed) as of:
-            for name, measure in some:
-                if book.what != name:
-                    book.what = name
-                    book.note(OURS, "first user in both stores", of.first_users_s, "s", case="start")
-                measure(of, book)
+            for name in some:
+                book.what = name
+                book.note(OURS, "first user in both stores", of.first_users_s, "s", case="start")
+                for measure in MEASURES[name]:
+                    measure(of, book)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -85,6 +85,8 @@ def peers(of: System, book: Notebook) -> None:
             users = of.fill(size.backlog).users
             first = n % len(readers)  # whoever comes first follows the filling, the others each other's compactions
             for reader in [*readers[first:], *readers[:first]]:
+                if reader.kind.slow and n:
+                    continue  # once is enough to see how far it is from the others
                 try:
                     took = reader.drain(users, WARM_S if reader.kind is LANES else size.slow_s)
                 except NotUp as error:
@@ -92,10 +94,6 @@ def peers(of: System, book: Notebook) -> None:
                     readers.remove(reader)
                     continue
                 told(book, reader.kind.name, took, n)
-        if size.large:
-            users = of.fill(size.large).users
-            ours = next(one for one in readers if one.kind is LANES)
-            told(book, OURS, ours.drain(users, 2 * WARM_S), 0, case=f"backlog {users:,}")
 
 
 def left_out(book: Notebook, kind: Kind, error: NotUp) -> None:

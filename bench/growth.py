@@ -1,10 +1,16 @@
-"""How the cost of a user grows: with the backlog, with the users that are stored, with partitions."""
+"""
+How the cost of a user grows: with the users that are stored, the backlog, the values of dimensions, days, partitions.
 
+All in one system, one after the other: what is compared has the same behind it.
+"""
+
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import bson
+import msgspec
 from bson.raw_bson import RawBSONDocument
 from kafka import KafkaAdminClient
 from kafka.admin import NewPartitions
@@ -12,31 +18,87 @@ from kafka.admin import NewPartitions
 from bench import limits
 from bench.draining import CPU, RATE, WARM_S
 from bench.notebook import Notebook
-from bench.readers import LANES, Reader, reading
+from bench.readers import LANES, Drained, Reader, reading
 from bench.result import OURS
 from bench.system import System
 from observability import settings
-from services import contract
+from services import contract, hops
 from spark import documents, stores
 from spark.contract import DATABASE, USERS
+from spark.stats import Tables
 
-SEEDED_AT_ONCE = 1000
+SEEDED_AT_ONCE, LARGE = 1000, 100_000
 
 
-def backlogs_and_stored(of: System, book: Notebook) -> None:
-    """Ever larger backlogs, then the same backlog with ever more users in the store."""
+def stored(of: System, book: Notebook) -> None:
+    """The same backlog with ever more users in the store."""
     of.fill(book.size.warm)
     with reading(LANES, of, WARM_S) as lanes:
+        for users in book.size.stored:
+            seed(of, users, book)
+            drained(of, book, lanes, book.size.backlog, f"stored {users:,}")
+
+
+def backlogs(of: System, book: Notebook) -> None:
+    """Ever larger backlogs; the largest once."""
+    with reading(LANES, of, WARM_S) as lanes:
         for users in book.size.backlogs:
-            drained(of, book, lanes, users, f"backlog {users:,}")
-        for stored in book.size.stored:
-            seed(of, stored, book)
-            drained(of, book, lanes, book.size.backlog, f"stored {stored:,}")
+            drained(of, book, lanes, users, f"backlog {users:,}", times=1 if users > LARGE else 2)
+
+
+def values(of: System, book: Notebook) -> None:
+    """The same backlog with ever more values of a dimension, and of all dimensions together."""
+    with reading(LANES, of, WARM_S) as lanes:
+        for times in book.size.values:
+            sent = [elsewhere(one, n % times) for n, one in enumerate(limits.messages(book.size.backlog))]
+            countries = len({contract.decode(value).location.country for _, value in sent})
+            for n in range(min(2, book.size.rounds)):
+                limits.python_produces(of, [other(one) for one in sent], contract.USERS)
+                of.strangers += len(sent)
+                noted(book, lanes.drain(len(sent), 4 * WARM_S), n, f"countries {countries}")
+
+
+def elsewhere(message: limits.Message, n: int) -> limits.Message:
+    """The same user in the `n`th country of nearly that name; 0 is where they are."""
+    event = contract.decode(message[1])
+    country = f"{event.location.country} {n}" if n else event.location.country
+    place = msgspec.structs.replace(event.location, country=country)
+    return message[0], contract.encode(msgspec.structs.replace(event, location=place))
+
+
+def other(message: limits.Message) -> limits.Message:
+    """Somebody else who is the same in all that is counted."""
+    event = msgspec.structs.replace(contract.decode(message[1]), user_id=str(uuid4()))
+    return event.user_id.encode(), contract.encode(event)
+
+
+def days(of: System, book: Notebook) -> None:
+    """A start of the lanes, and the same backlog, with ever more days of totals in Cassandra."""
+    for n in book.size.days:
+        total(of, n)
+        users, began = of.fill(book.size.backlog).users, time.monotonic()
+        with reading(LANES, of, WARM_S) as lanes:
+            took = time.monotonic() - began
+            book.note(OURS, f"started and read {users:,}", took, "s", case=f"days {n}")
+            drained(of, book, lanes, book.size.backlog, f"days {n}")
+
+
+def total(of: System, days: int) -> None:
+    """Give Cassandra the totals of so many days before today, each with the values of the first that it has."""
+    session = hops.cassandra(of.hops)
+    try:
+        tables = Tables(session, int(of.setting("CASSANDRA_CONCURRENCY")))
+        there = tables.days()
+        newest = max(there)
+        for day in (newest - timedelta(days=n) for n in range(1, days)):
+            if day not in there:
+                tables.put((tables.put_total, (str(day), *key, *sums)) for key, sums in there[newest].items())
+    finally:
+        session.cluster.shutdown()
 
 
 def partitions(of: System, book: Notebook) -> None:
     """The same backlog in ever more partitions."""
-    of.fill(book.size.warm)
     with reading(LANES, of, WARM_S) as lanes:
         for n in book.size.partitions:
             if n > int(of.setting("PARTITIONS")):
@@ -46,12 +108,15 @@ def partitions(of: System, book: Notebook) -> None:
             drained(of, book, lanes, book.size.backlog, f"partitions {n}")
 
 
-def drained(of: System, book: Notebook, lanes: Reader, users: int, case: str) -> None:
-    for n in range(min(2, book.size.rounds)):
-        took = lanes.drain(of.fill(users).users, 4 * WARM_S)
-        book.note(OURS, "drained", took.both, RATE, at=n, case=case)
-        book.note(OURS, "processor time", took.cpu_us, CPU, at=n, case=case)
-        book.note(OURS, "memory", took.reader.memory / 2**20, "MB", at=n, case=case)
+def drained(of: System, book: Notebook, lanes: Reader, users: int, case: str, *, times: int = 2) -> None:
+    for n in range(min(times, book.size.rounds)):
+        noted(book, lanes.drain(of.fill(users).users, 4 * WARM_S), n, case)
+
+
+def noted(book: Notebook, took: Drained, n: int, case: str) -> None:
+    book.note(OURS, "drained", took.both, RATE, at=n, case=case)
+    book.note(OURS, "processor time", took.cpu_us, CPU, at=n, case=case)
+    book.note(OURS, "memory", took.reader.memory / 2**20, "MB", at=n, case=case)
 
 
 def seed(of: System, users: int, book: Notebook) -> None:

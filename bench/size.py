@@ -18,7 +18,8 @@ class Size:
     backlogs: tuple[int, ...]
     stored: tuple[int, ...]
     partitions: tuple[int, ...]
-    large: int  # the backlog that is drained once
+    values: tuple[int, ...]  # so many times as many countries
+    days: tuple[int, ...]  # of totals in Cassandra
     summed: int  # users in Cassandra's sums under the page
     viewers: int
     viewed_s: float
@@ -28,16 +29,17 @@ class Size:
 WHOLE = Size(
     rounds=3,
     warm=10_000,
-    backlog=20_000,
-    messages=20_000,
-    slow_s=40,
+    backlog=12_000,
+    messages=12_000,
+    slow_s=30,
     rates=(10, 66, 300, 1000),
-    settle_s=10,
-    watch_s=40,
-    backlogs=(10_000, 30_000, 100_000),
+    settle_s=8,
+    watch_s=25,
+    backlogs=(10_000, 50_000, 200_000),
     stored=(10_000, 100_000, 1_000_000),
     partitions=(3, 6, 12, 24),
-    large=200_000,
+    values=(1, 10),
+    days=(1, 30, 365),
     summed=1_000_000,
     viewers=20,
     viewed_s=40,
@@ -55,7 +57,8 @@ SHORT = Size(
     backlogs=(500, 1000),
     stored=(1000, 3000),
     partitions=(3, 6),
-    large=0,
+    values=(1, 10),
+    days=(1, 3),
     summed=3000,
     viewers=3,
     viewed_s=8,

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from dotenv import dotenv_values
 
-from bench import limits, system, viewers
+from bench import growth, limits, system, viewers
 from bench.__main__ import MEASURES, main, parser
 from bench.latency import quantile
 from bench.peers import job
@@ -36,6 +36,18 @@ def test_messages_are_users_as_the_topic_has_them_each_another():
     events = [contract.decode(value) for _, value in sent]
     assert [event.user_id.encode() for event in events] == [key for key, _ in sent]
     assert len({event.user_id for event in events}) == 20
+
+
+def test_ten_times_as_many_countries_are_that_many_and_everybody_is_somebody_else():
+    sent = limits.messages(200)
+    there = [growth.elsewhere(growth.other(one), n % 10) for n, one in enumerate(sent * 2)]
+    events = [contract.decode(value) for _, value in there]
+    before = {contract.decode(value).location.country for _, value in sent}
+    countries = {one.location.country for one in events}
+    assert before < countries <= before | {f"{name} {n}" for name in before for n in range(1, 10)}
+    assert len(countries) > 5 * len(before)
+    assert len({one.user_id for one in events} | {contract.decode(value).user_id for _, value in sent}) == 600
+    assert [key for key, _ in there] == [one.user_id.encode() for one in events]
 
 
 def test_a_peer_stores_the_document_that_the_lane_stores():
