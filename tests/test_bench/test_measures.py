@@ -44,7 +44,7 @@ def test_ten_times_as_many_countries_are_that_many_and_everybody_is_somebody_els
     events = [contract.decode(value) for _, value in there]
     before = {contract.decode(value).location.country for _, value in sent}
     countries = {one.location.country for one in events}
-    assert before < countries <= before | {f"{name} {n}" for name in before for n in range(1, 10)}
+    assert countries <= before | {f"{name} {n}" for name in before for n in range(1, 10)}
     assert len(countries) > 5 * len(before)
     assert len({one.user_id for one in events} | {contract.decode(value).user_id for _, value in sent}) == 600
     assert [key for key, _ in there] == [one.user_id.encode() for one in events]
