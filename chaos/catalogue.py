@@ -8,6 +8,7 @@ is added when it is read: the steady state before and after, the wait for the pr
 import copy
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from chaos.target import KEY
 from chaos.verdict import Bounds
 
 FOLDER = Path(__file__).resolve().parent / "experiments"
+LINUX = "Linux"
 
 Json = dict[str, Any]
 
@@ -128,8 +130,10 @@ def named(names: Sequence[str], folder: Path = FOLDER) -> list[Drill]:
 
 
 def lacks(drill: Drill, env: Mapping[str, str]) -> str:
-    """The setting that a drill needs and the system was started without."""
+    """The setting that a drill needs and the system was started without; or the system that it needs, LINUX."""
     asked = {one["provider"]["func"]: one["provider"].get("arguments", {}) for one in drill.method}
+    if asked.keys() & {"fill_disk", "shift_clock"} and sys.platform != "linux":
+        return LINUX
     if asked.keys() & {"slow", "shake", "part"} and env["VIGIE_WIRES"] == "0":
         return "VIGIE_WIRES=1"
     if "shift_clock" in asked and asked["shift_clock"]["program"] not in env["VIGIE_CLOCKS"].split(","):

@@ -18,7 +18,7 @@ from chaoslib.experiment import run_experiment
 from chaoslib.run import RunEventHandler
 
 from chaos import probes, verdict, watch
-from chaos.catalogue import Drill, lacks
+from chaos.catalogue import LINUX, Drill, lacks
 from chaos.evidence import Evidence
 from chaos.programs import CannotBreak
 from chaos.target import KEY, Target
@@ -110,7 +110,7 @@ def run(drill: Drill, target: Target, say: Say, asked: Mapping[str, watch.Asked]
         NotStarted: nothing was broken.
     """
     if need := lacks(drill, target.env):
-        raise NotStarted(f"it needs a system that was started with make up {need}")
+        raise NotStarted(f"it needs {need if need == LINUX else f'a system that was started with make up {need}'}")
     logging.getLogger("chaostoolkit").setLevel(logging.CRITICAL + 1)  # we say what it says
     guard = Guard(target.settings.outbox_max_mb * 2**20)
     places = Places(

@@ -38,7 +38,7 @@ REQUEST_S = 2.0  # what a driver waits for an answer
 FIRST_S, PATIENCE_S, MOMENT_S = 2.0, 0.9, 0.3
 LATE_S = 5.0  # how old an answer may be that came when nobody waited any more
 ASKED_S = 2.5  # what a person who asks waits at most
-COUNT_EVERY_S = 15.0  # counting costs the embedded document store a look through its file
+COUNT_EVERY_S = 15.0  # counting costs the embedded document store a look through an index
 
 SILENT, NO_TABLES = word("it does not answer"), word("it has no tables yet: the stats lane makes them")
 UNREADABLE = word("it cannot be read")

@@ -104,7 +104,10 @@ def too_little_disk(needed_mb: int, root: Path) -> list[str]:
     free = shutil.disk_usage(there).free
     if free >= needed_mb * 1e6:
         return []
-    return [f"{free / 1e9:.1f} GB of disk are free for {root}, {needed_mb / 1e3:.1f} are needed; or set VIGIE_STATE"]
+    return [
+        f"{free / 1e9:.1f} GB of disk are free for {root}, {needed_mb / 1e3:.1f} are needed: make room, or begin "
+        f"anew elsewhere (VIGIE_STATE=...), or, at your own risk, make up VIGIE_NEEDED_DISK_MB={int(free / 1e6)}"
+    ]
 
 
 def other_shape(config: Config, shape: Shape | None, root: Path) -> list[str]:

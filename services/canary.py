@@ -4,6 +4,7 @@ A canary: nobody, put into the outbox every few seconds. Where it arrives the pi
 It is flagged in its event; both lanes know it by that, and no count of users holds it.
 """
 
+import sqlite3
 import threading
 import uuid
 from datetime import UTC, datetime
@@ -39,8 +40,12 @@ def run(outbox: Outbox, every_s: float, stopping: threading.Event) -> None:
 
 
 def put(outbox: Outbox, at: datetime) -> bool:
-    """Put one canary into the outbox; False if there is no room for it, which the outbox's own figures tell."""
-    page = outbox.counts().canaries + 1
+    """Put one canary into the outbox; False if it cannot be read or has no room, which its own figures tell."""
+    try:
+        page = outbox.counts().canaries + 1
+    except sqlite3.Error as error:  # the disk, as it may be for the next one
+        log.warning("no canary: the outbox cannot be read", reason=str(error))
+        return False
     with tracing.span(names.PAGE, {"vigie.page": page, "vigie.journey": "true"}, what="canary") as span:
         try:
             outbox.keep_canary(event(str(uuid.uuid4()), page, at), tracing.traceparent(tracing.current()))

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from msgspec import Meta
 from opentelemetry.trace import Span
@@ -69,6 +70,14 @@ class Settings(access.Kafka):
     trace_share: Annotated[float, Meta(ge=0, le=1)]
     canary_s: Annotated[float, Meta(ge=0)]
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.page_size > self.budget_users > 0:
+            raise settings.WrongSetting(
+                f"VIGIE_PAGE_SIZE={self.page_size}: no page fits into VIGIE_BUDGET_USERS={self.budget_users}; "
+                "ask for fewer users a page, or set the budget to 0 for none"
+            )
+
 
 INSERT = {"db.system.name": "sqlite", "db.operation.name": "INSERT"}
 
@@ -87,7 +96,7 @@ class Fetcher:
 
     def run(self) -> None:
         """Fetch until `stopping`, or until VIGIE_PAGES pages are kept; then wait for `stopping`."""
-        seed, due = self.outbox.seed(self.wanted.seed), time.monotonic()
+        seed, due = self.outbox.seed(self.wanted.seed, host(self.wanted)), time.monotonic()
         while not self.stopping.is_set():
             cursor = next_cursor(self.outbox, seed, self.wanted)
             self.done.set(cursor is None)
@@ -183,11 +192,16 @@ def of_outbox(outbox: Outbox) -> Iterator[metrics.Sample]:
     yield names.OUTBOX_AGE, {}, outbox.oldest_age_s()
 
 
+def host(wanted: Settings) -> str:
+    """The source's, by any port: a wire's is another than the simulator's own."""
+    return urlsplit(wanted.source_url).hostname or ""
+
+
 def run(wanted: Settings, stopping: threading.Event) -> int:
     """Ingest until `stopping`; 0 after a drained or timely stop, 1 if publishing failed in a way nobody foresaw."""
     path = outbox_path(wanted.state)
     outbox = open_outbox(path, wanted.outbox_max_mb * 2**20, wanted.outbox_seen_users)
-    outbox.seed(wanted.seed)
+    outbox.seed(wanted.seed, host(wanted))
     metrics.read_at_scrape(lambda: of_outbox(outbox))
     budget_users = wanted.budget_users or UNLIMITED
     budget = Budget(budget_users, wanted.budget_window_s, outbox.calls(time.time() - wanted.budget_window_s))
@@ -196,7 +210,7 @@ def run(wanted: Settings, stopping: threading.Event) -> int:
     metrics.read_at_scrape(lambda: of_source(client))
     fetcher = Fetcher(wanted, outbox, client, stopping)
     halting, broken = threading.Event(), threading.Event()
-    publisher = Publisher(outbox, wanted, halting)
+    publisher = Publisher(outbox, wanted, halting, wanted.nationalities)
 
     def publish() -> None:
         try:

@@ -91,11 +91,18 @@ class Outbox:
             except sqlite3.OperationalError as error:
                 raise OutboxFull(f"{self.path}: {error}") from error
 
-    def seed(self, wanted: str) -> str:
-        """The run's seed: the wanted one, or, if that is empty, one drawn when this outbox was made."""
+    def seed(self, wanted: str, source: str = "") -> str:
+        """
+        The run's seed: the wanted one, or, if that is empty, the one that this outbox has drawn for this source.
+
+        Each source (a host) has its own: its cursor is not where another's is, and nobody looks for the other's users.
+        """
         with self._transaction() as db:
-            db.execute("INSERT OR IGNORE INTO settings VALUES ('drawn_seed', ?)", (uuid.uuid4().hex[:16],))
-            seed = wanted or str(db.execute("SELECT value FROM settings WHERE key='drawn_seed'").fetchone()[0])
+            db.execute("INSERT OR IGNORE INTO settings VALUES ('first_source', ?)", (source,))
+            (first,) = db.execute("SELECT value FROM settings WHERE key='first_source'").fetchone()
+            drawn = "drawn_seed" if first == source else f"drawn_seed {source}"
+            db.execute("INSERT OR IGNORE INTO settings VALUES (?, ?)", (drawn, uuid.uuid4().hex[:16]))
+            seed = wanted or str(db.execute("SELECT value FROM settings WHERE key=?", (drawn,)).fetchone()[0])
             db.execute("INSERT OR REPLACE INTO settings VALUES ('seed', ?)", (seed,))
             return seed
 
@@ -259,20 +266,20 @@ class Outbox:
 
     def meet(
         self,
-        user_ids: Iterable[str],
+        user_ids: Iterable[bytes],
         cursors: Iterable[Cursor],
         seed: str | None,
         before: int = 0,
         before_dead: int = 0,
     ) -> None:
         """
-        Learn from the topics, after the file was lost: users published, the pages they came from, the run's seed, and
-        how many messages of earlier outboxes each topic holds.
+        Learn from the topics, after the file was lost: users published (`short` ids), the pages they came from, the
+        run's seed, and how many messages of earlier outboxes each topic holds.
         """
         with self._transaction() as db:
             if seed:
                 db.execute("INSERT OR REPLACE INTO settings VALUES ('drawn_seed', ?)", (seed,))
-            db.executemany("INSERT OR IGNORE INTO seen(user_id) VALUES (?)", [(short(i),) for i in user_ids])
+            db.executemany("INSERT OR IGNORE INTO seen(user_id) VALUES (?)", ((i,) for i in user_ids))
             for cursor in cursors:
                 self._advance(db, cursor, cursor.page)
             found = {"before": before, "before_dead": before_dead}

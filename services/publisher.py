@@ -9,11 +9,10 @@ A message carries the `traceparent` of its page; the span of its batch is linked
 
 import threading
 import time
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from itertools import groupby, islice
 
-from kafka import KafkaProducer, TopicPartition
+from kafka import KafkaProducer
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError, KafkaTimeoutError
 from opentelemetry.trace import SpanContext
@@ -30,13 +29,11 @@ from services.contract import (
     ROW,
     STAGE,
     USERS,
-    PoisonMessage,
-    decode,
     row_of,
 )
+from services.met import Met
 from services.outbox import Acknowledged, Outbox, Row
 from services.outbox_file import OutboxFull
-from services.source import Cursor, seed_of_run
 from services.topics import TopicUnreadable
 
 log = Log(__name__)
@@ -49,8 +46,11 @@ IDLE_S = 0.05
 class Publisher:
     """Publishes for as long as the process lives; `looked_back` is set once the topics have been looked at."""
 
-    def __init__(self, outbox: Outbox, brokers: access.Kafka, stopping: threading.Event) -> None:
-        self.outbox, self.brokers, self.stopping = outbox, brokers, stopping
+    def __init__(
+        self, outbox: Outbox, brokers: access.Kafka, stopping: threading.Event, nationalities: str = ""
+    ) -> None:
+        """`nationalities`: those that pages are asked for, which no message tells."""
+        self.outbox, self.brokers, self.stopping, self.nationalities = outbox, brokers, stopping, nationalities
         self.looked_back = threading.Event()
         self.seconds = metrics.histogram(names.PUBLISH_SECONDS)
 
@@ -128,7 +128,7 @@ class Publisher:
         rows: list[Acknowledged] = []
         try:
             places = [*topics.partitions(reader, USERS), *topics.partitions(reader, DEAD_LETTERS)]
-            met = Met(places) if self.outbox.is_new() else None
+            met = Met(places, self.outbox.seen_users) if self.outbox.is_new() else None
             begins, ends = topics.begins(reader, places), topics.ends(reader, places)
             starts = {tp: max(begins[tp], known.get((tp.topic, tp.partition), 0)) for tp in places}
             for tp in places:
@@ -142,7 +142,8 @@ class Publisher:
         finally:
             reader.close()
         if met is not None:
-            self.outbox.meet(met.user_ids, met.cursors(), met.seed, met.sent[USERS], met.sent[DEAD_LETTERS])
+            sent = met.sent[USERS], met.sent[DEAD_LETTERS]
+            self.outbox.meet(met.user_ids(), met.cursors(self.nationalities), met.seed, *sent)
         self.outbox.acknowledge(rows)
         self.outbox.look_from({(tp.topic, tp.partition): end for tp, end in ends.items()})
         log.info("looked back", records=sum(max(0, ends[tp] - starts[tp]) for tp in places), already_sent=len(rows))
@@ -191,46 +192,3 @@ def step(one: Acknowledged, trace: str, batch: SpanContext | None, began_ns: int
         parent=tracing.parsed(trace),
         links=[batch] if batch else [],
     )
-
-
-class Met:
-    """
-    What the topics tell of an outbox that was lost: whom it has published, and how far it had come.
-
-    `sent` counts by topic the messages that an outbox has sent. A canary is counted there, and is nobody to be met.
-    """
-
-    def __init__(self, places: Collection[TopicPartition]) -> None:
-        self._partitions = [tp.partition for tp in places if tp.topic == USERS]
-        self.sent: Counter[str] = Counter()
-        self.user_ids: list[str] = []
-        self.seed: str | None = None
-        self._newest_ms = 0
-        self._pages: dict[tuple[str, int], dict[int, int]] = {}
-
-    def add(self, record: ConsumerRecord) -> None:
-        ours = any(name == ROW for name, _ in record.headers)
-        self.sent[record.topic] += ours
-        if record.topic != USERS:
-            return
-        try:
-            event = decode(record.value)
-        except PoisonMessage:
-            return
-        if event.canary:
-            return
-        self.user_ids.append(event.user_id)
-        if not ours:
-            return
-        if record.timestamp >= self._newest_ms:
-            self.seed, self._newest_ms = seed_of_run(event.source.seed), record.timestamp
-        pages = self._pages.setdefault((event.source.seed, event.source.page_size), dict.fromkeys(self._partitions, 1))
-        pages[record.partition] = max(event.source.page, pages.get(record.partition, 0))
-
-    def cursors(self) -> list[Cursor]:
-        """
-        The page that every partition has seen, as the next: it may have gone only in part, so it is asked again.
-
-        A partition that has nothing of a run may still owe all of it.
-        """
-        return [Cursor(seed, min(pages.values()), size) for (seed, size), pages in self._pages.items()]

@@ -85,9 +85,10 @@ def generation_of(seed: str, n: int) -> str:
     return f"{seed}.{n}." if n else seed
 
 
-def seed_of_run(seed: str) -> str:
-    """The run's own seed, of whichever generation `seed` is."""
-    return re.sub(r"\.\d+\.\Z", "", seed)
+def parted(seed: str) -> tuple[str, int]:
+    """The run's own seed, and of which generation `seed` is."""
+    found = re.fullmatch(r"(.+)\.(\d{1,4})\.", seed, re.DOTALL)
+    return (found[1], int(found[2])) if found else (seed, 0)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Annotated
@@ -135,7 +136,9 @@ def described(env: Mapping[str, str], stopping: threading.Event) -> list[Lane]:
     sink = settings.read(raw.Sink, env)
     reached = points.of(wanted.state)
 
+    @cache
     def connect() -> Session:
+        """One for the process: a lane that starts again and again leaves none behind."""
         return stores.cassandra(of_stores)
 
     def of_raw(messages: DataFrame) -> tuple[DataFrame, Writer]:

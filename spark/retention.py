@@ -13,7 +13,7 @@ from pymongo.errors import PyMongoError
 
 from observability import access, retry
 from observability.logs import Log
-from spark.contract import DATABASE, USERS
+from spark.contract import DATABASE, FORGOTTEN_AT, USERS
 
 log = Log(__name__)
 
@@ -23,14 +23,15 @@ LONGEST_S = 900  # the embedded server reads some three thousand users a second
 
 def forget(store: access.Mongo, before: date) -> int:
     """
-    Remove the users that were appended before that day (UTC); return how many.
+    Remove the users that were appended before that day (UTC), not those forgotten, which has no end; return how many.
 
     Raises:
         PyMongoError: MongoDB is down or late; the same call may be made again.
     """
     limit = datetime.combine(before, time(), UTC)
     with MongoClient[dict[str, Any]](**store.mongo(LONGEST_S)) as client:
-        return client[DATABASE][USERS].delete_many({"appended_at": {"$lt": limit}}).deleted_count
+        gone = {"appended_at": {"$lt": limit}, FORGOTTEN_AT: {"$exists": False}}
+        return client[DATABASE][USERS].delete_many(gone).deleted_count
 
 
 def keep(store: access.Mongo, days: int, stopping: threading.Event) -> None:

@@ -4,7 +4,9 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
+from msgspec import Meta
 from pyspark.sql import DataFrame, SparkSession
 
 from observability import access
@@ -19,6 +21,7 @@ LEAN = (  # as the other JVMs here: ARCHITECTURE.md
 LOCAL_FILES = "com.globalmentor.apache.hadoop.fs.NakedLocalFileSystem"
 CHECKPOINT_FILES = "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
 PROMETHEUS = "org.apache.spark.metrics.sink.PrometheusServlet"
+Count = Annotated[int, Meta(ge=1)]
 ROCKSDB = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
 
 
@@ -35,9 +38,9 @@ class Settings(access.Kafka):
     spark_jars: str
     executor_python: str
     spark_ui_port: int
-    spark_heap_mb: int
-    shuffle_partitions: int
-    max_offsets_per_trigger: int
+    spark_heap_mb: Count
+    shuffle_partitions: Count
+    max_offsets_per_trigger: Count
     host: str
     spark_host: str
 

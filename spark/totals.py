@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 DAYS_HELD = 3  # minutes of that many days are held in memory: 23 KB a day for each value, some 350 of them
 MINUTES = 24 * 60
+FEW = 60  # minutes of a value that has that few take a hundred bytes each: whoever invents values costs little
 
 
 class Sums(NamedTuple):
@@ -45,20 +46,37 @@ class Minute:
 
 
 class OfDay:
-    """One value's sums of each minute of a day, in 23 KB however many there are."""
+    """One value's sums of each minute of a day, in 23 KB however many there are; of a few minutes alone in less."""
 
     def __init__(self) -> None:
-        self._users, self._ages = (array("q", bytes(8 * MINUTES)) for _ in range(2))
+        self._few: dict[int, Sums] = {}
+        self._all: tuple[array[int], array[int]] | None = None
 
     def put(self, one: Minute) -> Sums:
         """Set a minute; return what it was."""
         n = one.minute.hour * 60 + one.minute.minute
-        before = Sums(self._users[n], self._ages[n])
-        self._users[n], self._ages[n] = one.sums
+        if self._all is None:
+            before = self._few.get(n, NOBODY)
+            self._few[n] = one.sums
+            if len(self._few) > FEW:
+                self._grow()
+            return before
+        users, ages = self._all
+        before = Sums(users[n], ages[n])
+        users[n], ages[n] = one.sums
         return before
 
+    def _grow(self) -> None:
+        users, ages = self._all = array("q", bytes(8 * MINUTES)), array("q", bytes(8 * MINUTES))
+        for n, sums in self._few.items():
+            users[n], ages[n] = sums
+        self._few.clear()
+
     def total(self) -> Sums:
-        return Sums(sum(self._users), sum(self._ages))
+        if self._all is None:
+            return Sums(*map(sum, zip(*self._few.values(), strict=True))) if self._few else NOBODY
+        users, ages = self._all
+        return Sums(sum(users), sum(ages))
 
 
 class Totals:

@@ -11,7 +11,7 @@ from services.contract import Source
 from services.records import parse
 from services.simulator import people
 from spark import raw, retention, stores
-from spark.contract import DATABASE, USERS
+from spark.contract import DATABASE, FORGOTTEN_AT, USERS
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]
 
@@ -52,7 +52,10 @@ def test_retention_removes_users_of_days_that_are_over_and_nobody_else(stack):
     ids = [one["_id"] for one in kept]
     with stack.mongo() as client:
         raw.insert(client[DATABASE], [*old, *kept])
+        tombstone = {"_id": "forgotten long ago", "appended_at": old[0]["appended_at"], FORGOTTEN_AT: datetime.now(UTC)}
+        client[DATABASE][USERS].insert_one(tombstone)
         store = access.Mongo(mongo_uri=f"mongodb://127.0.0.1:{stack.env['VIGIE_MONGO_PORT']}")
         assert retention.forget(store, date(2000, 1, 1)) == 20
         assert {one["_id"] for one in client[DATABASE][USERS].find({"_id": {"$in": ids}})} == set(ids)
-        client[DATABASE][USERS].delete_many({"_id": {"$in": ids}})
+        ids.append(tombstone["_id"])
+        assert client[DATABASE][USERS].delete_many({"_id": {"$in": ids}}).deleted_count == len(kept) + 1

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import psutil
 import pytest
 
 from services.outbox_file import outbox_path
@@ -22,12 +23,19 @@ def test_a_damaged_checkpoint_stops_its_lane_alone_and_the_way_back_loses_nothin
     stack.start("spark")
     stack.until(lambda: "--set-checkpoint-aside stats" in stack.log("spark"))
     stack.grown("stored", 100)
+    assert 0 < connections(stack, "spark", "VIGIE_CASSANDRA_PORT") <= 4, "each start of the lane has left its own"
     stack.stop("spark")
     assert stack.run(*aside).returncode == 0
     assert list(place.parent.glob("stats.aside-*"))
     stack.start("spark")
     stack.grown("summed", 100, limit_s=180)  # it reads the whole topic first
     stack.audit()
+
+
+def connections(stack, program: str, port: str) -> int:
+    """How many a program's own process has to that port."""
+    there = psutil.Process(stack.pid(program)).net_connections("tcp")
+    return sum(bool(one.raddr) and one.raddr.port == int(stack.env[port]) for one in there)
 
 
 def test_a_damaged_outbox_is_kept_and_built_anew_from_the_topic(stack):

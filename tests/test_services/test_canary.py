@@ -4,14 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
 from observability import access, metrics, names
 from services import canary
-from services.contract import DEAD_LETTERS, ROW, USERS, decode, encode, row_of
+from services.contract import ROW, decode, encode, row_of
 from services.outbox import Outbox
-from services.publisher import Met, Publisher
+from services.publisher import Publisher
 
 AT = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 ID = "0b0e7b9a-5f6e-4c58-9d4e-0f6b6b0a4f11"
@@ -51,33 +50,16 @@ def test_each_canary_is_a_journey_of_its_own_and_has_its_own_id(tmp_path, spans)
     assert metrics.REGISTRY.get_sample_value(names.CANARIES_SENT.name) == sent + 2
 
 
+def test_an_outbox_that_cannot_be_read_has_no_canary_and_the_next_is_tried(tmp_path):
+    outbox = Outbox(tmp_path / "outbox.sqlite")
+    outbox.close()
+    assert canary.put(outbox, AT) is False
+
+
 def test_a_full_outbox_has_no_canary_and_is_none_the_worse(tmp_path):
     outbox = Outbox(tmp_path / "outbox.sqlite", max_bytes=1000)
     assert [canary.put(outbox, AT) for _ in range(3)] == [True, False, False]
     assert outbox.counts().canaries == outbox.counts().waiting_canaries == 1
-
-
-def test_who_looks_back_meets_users_and_only_counts_canaries(users):
-    met, row = Met([TopicPartition(USERS, 0)]), (ROW, b"an earlier outbox:1")
-    for n, user in enumerate(users[:4]):
-        met.add(record(USERS, encode(user), row, timestamp=n))
-    met.add(record(USERS, encode(canary.event(ID, 900, AT)), row, timestamp=99))
-    met.add(record(USERS, b"poison", timestamp=100))
-    met.add(record(USERS, encode(users[4]), timestamp=101))  # somebody else's
-    met.add(record(DEAD_LETTERS, b"{}", row))
-    met.add(record(DEAD_LETTERS, b"{}"))
-    assert met.user_ids == [user.user_id for user in users[:5]]
-    assert met.seed == "tests"
-    assert [cursor.seed for cursor in met.cursors()] == ["tests"]
-    assert (met.sent[USERS], met.sent[DEAD_LETTERS]) == (5, 1)
-
-
-def test_a_partition_that_has_nothing_of_a_run_may_owe_all_of_it_and_strangers_move_no_cursor(users):
-    met, row = Met([TopicPartition(USERS, n) for n in range(2)]), (ROW, b"an earlier outbox:1")
-    met.add(record(USERS, encode(users[0]), row))
-    far = msgspec.structs.replace(users[1], source=msgspec.structs.replace(users[1].source, page=9000))
-    met.add(record(USERS, encode(far)))
-    assert [cursor.page for cursor in met.cursors()] == [1]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from services.contract import USERS, encode
 from services.outbox import Outbox
 from services.outbox_file import outbox_path
 from services.simulator.people import ids
-from services.source import generation_of, seed_of_run
+from services.source import generation_of, parted
 
 NOBODY = "127.0.0.1:1"  # no broker listens there
 
@@ -71,6 +71,7 @@ def ended() -> Iterator[list[subprocess.Popen[str]]]:
         ("VIGIE_RATE", "fast"),
         ("VIGIE_PAGE_SIZE", "5001"),
         ("VIGIE_PAGE_SIZE", "0"),
+        ("VIGIE_BUDGET_USERS", "19"),  # fewer than a page
         ("VIGIE_SOURCE_URL", "ftp://example.com/"),
         ("VIGIE_CALL_TIMEOUT_S", "0"),
         ("VIGIE_BROKERS", "three"),
@@ -219,7 +220,7 @@ def test_a_disk_that_is_really_full_loses_nothing_and_goes_on_when_it_is_not(tmp
 
 def test_a_seed_without_pages_left_is_followed_by_one_that_ends_in_no_digit():
     assert [generation_of("s", n) for n in range(3)] == ["s", "s.1.", "s.2."]
-    assert {seed_of_run(generation_of("s.1", n)) for n in (0, 1, 12)} == {"s.1"}
+    assert [parted(generation_of("s.1", n)) for n in (0, 1, 12)] == [("s.1", 0), ("s.1", 1), ("s.1", 12)]
 
 
 def test_the_budget_is_remembered_over_a_restart(simulator, known, ended):

@@ -21,7 +21,7 @@ from msgspec import structs
 from services import canary
 from services.contract import DEAD_LETTERS, USERS, Fetch, Source, UserEvent, encode
 from services.outbox import Outbox, open_outbox
-from services.outbox_file import COUNT, Counts, OutboxDamaged, OutboxFull, read_counts
+from services.outbox_file import COUNT, Counts, OutboxDamaged, OutboxFull, read_counts, short
 from services.records import Rejected
 from services.source import Cursor
 
@@ -202,13 +202,22 @@ def test_another_version_of_the_file_is_kept_aside(path):
 def test_a_new_outbox_learns_from_the_topic_whom_it_has_met(path, users):
     outbox = Outbox(path)
     for _ in range(2):
-        outbox.meet([user.user_id for user in users], [Cursor("tests", 7, 10)], "drawn earlier", 12, 3)
+        outbox.meet([short(user.user_id) for user in users], [Cursor("tests", 7, 10)], "drawn earlier", 12, 3)
     assert outbox.counts() == Counts(0, 0, 0, 0, 0, 0, 0, before=12, before_dead=3)
     assert outbox.seed("") == "drawn earlier"
     outbox.look_from({(USERS, 0): 50})
     assert outbox.only_known(users)
     assert not outbox.is_new()
     assert outbox.cursor("tests", 10, "").page == 7
+
+
+def test_each_source_has_a_seed_of_its_own_unless_one_is_wanted(path):
+    outbox = Outbox(path)
+    first = outbox.seed("", "127.0.0.1")
+    other = outbox.seed("", "randomuser.me")
+    assert first != other
+    assert [outbox.seed("", host) for host in ("127.0.0.1", "randomuser.me")] == [first, other]
+    assert outbox.seed("mine", "randomuser.me") == "mine"
 
 
 def test_a_canary_waits_and_goes_as_a_row_and_is_counted_among_no_users(path, users):

@@ -12,6 +12,7 @@ import pytest
     [
         ({"VIGIE_TRIGGER_MS": "soon"}, "VIGIE_TRIGGER_MS='soon'"),
         ({"VIGIE_DEDUP_MINUTES": "0"}, "VIGIE_DEDUP_MINUTES='0'"),
+        ({"VIGIE_MAX_OFFSETS_PER_TRIGGER": "0"}, "VIGIE_MAX_OFFSETS_PER_TRIGGER='0'"),
         ({"VIGIE_MINUTES_RETENTION_DAYS": "9"}, "VIGIE_MINUTES_RETENTION_DAYS=9 must be longer than the 192 hours"),
         ({"VIGIE_USERS_RETENTION_DAYS": "8"}, "VIGIE_USERS_RETENTION_DAYS=8 must be 0"),
         ({"VIGIE_TOPIC_RETENTION_HOURS": "2", "VIGIE_MINUTES_RETENTION_DAYS": "1"}, "the 4 hours"),

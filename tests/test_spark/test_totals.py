@@ -1,11 +1,12 @@
 """Totals are sums of minutes: whatever comes twice, late, or after a restart in the middle, they come out the same."""
 
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spark.totals import Minute, Sums, Totals
+from spark.totals import FEW, MINUTES, Minute, OfDay, Sums, Totals
 
 START = datetime(2026, 11, 24, 23, 58, tzinfo=UTC).replace(tzinfo=None)
 ALL, FR = ("all", "all"), ("country", "France")
@@ -82,6 +83,26 @@ def test_a_store_that_fails_while_a_day_is_read_back_may_be_asked_again():
     except ConnectionError:
         store.put_totals(*totals.take([at(0, users=5)]))
     assert store.all == {ALL: Sums(5, 150), FR: Sums(5, 150)}
+
+
+@given(st.lists(st.tuples(st.integers(0, MINUTES - 1), st.integers(0, 9)), max_size=4 * FEW))
+def test_a_day_holds_what_was_put_last_however_many_minutes_have_any(puts):
+    day, there = OfDay(), {}
+    for minute, users in puts:
+        one = at(2 + minute, users=users)  # 2: the first minute of a day
+        assert day.put(one) == there.get(minute, Sums(0, 0))
+        there[minute] = one.sums
+        assert day.total() == Sums(sum(n for n, _ in there.values()), sum(ages for _, ages in there.values()))
+
+
+def test_values_that_are_seen_once_cost_little():
+    tracemalloc.start()
+    days = [OfDay() for _ in range(1000)]
+    for day in days:
+        day.put(at(700))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 1000 * 1000
 
 
 steps = st.lists(
