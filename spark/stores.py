@@ -14,6 +14,7 @@ from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, N
 from cassandra.policies import ConstantReconnectionPolicy, RoundRobinPolicy
 from msgspec import Meta
 from pymongo import MongoClient
+from pymongo.database import Database
 from pymongo.errors import CollectionInvalid, PyMongoError
 
 from observability import access, logs, retry, settings
@@ -114,10 +115,7 @@ def make_collections(wanted: Settings) -> None:
     with MongoClient[dict[str, object]](**wanted.mongo()) as client:
         database = client[DATABASE]
         for name in (USERS, NEWEST_USERS, CANARIES, LEDGER, FORGOTTEN):
-            try:
-                database.create_collection(name)
-            except CollectionInvalid:
-                continue
+            made(database, name)
         database[USERS].create_index("appended_at")
         newest_first = [("fetched_at", -1), ("_id", -1)]  # the order in which the pages show users
         database[USERS].create_index(newest_first)
@@ -129,6 +127,16 @@ def make_collections(wanted: Settings) -> None:
             )
         database["schema_version"].replace_one({"_id": "users"}, {"version": SCHEMA_VERSION}, upsert=True)
     log.info("collections are there", database=DATABASE)
+
+
+def made(database: Database[dict[str, object]], name: str) -> None:
+    """Make a collection, anew if the embedded server was killed before its index on `_id`: nobody was written yet."""
+    try:
+        database.create_collection(name)
+    except CollectionInvalid:
+        if "_id_" not in database[name].index_information() and database[name].find_one() is None:
+            database.drop_collection(name)
+            database.create_collection(name)
 
 
 def check(wanted: Settings) -> None:

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from cassandra.cluster import Cluster, Session
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
-from pymongo.errors import BulkWriteError, ExecutionTimeout
+from pymongo.errors import BulkWriteError, DuplicateKeyError, ExecutionTimeout
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 from dashboard import queries
@@ -28,6 +28,7 @@ from engines import builds, leftovers, ready, supervise
 from engines.state import State
 from observability import access, settings
 from services import hops
+from spark import stores
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]
 
@@ -244,6 +245,28 @@ def test_a_count_of_the_document_store_reads_an_index_and_is_exact(stack: Stack)
             wait(lambda name=name: indexed(name))
             one.delete_many({"_id": {"$lt": 34}})
             assert [found["count"] for found in one.aggregate([{"$collStats": {"count": {}}}])] == [1200]
+
+
+def test_a_collection_whose_index_on_id_was_never_made_is_made_anew(stack: Stack, monkeypatch: pytest.MonkeyPatch):
+    """As when the server is killed in the first second of its life; it would take everybody twice."""
+    monkeypatch.setattr(stores, "DATABASE", "half_made")
+    with pymongo.MongoClient(stack.mongo, serverSelectionTimeoutMS=30_000) as client:
+        users = client["half_made"]["users"]
+        client["half_made"].create_collection("users")
+        with closing(sqlite3.connect(stack.state.data / "embedded" / "half_made.sqlite", timeout=10)) as db:
+            wait(lambda: [sql for (sql,) in db.execute("SELECT sql FROM sqlite_master") if sql and "'$._id'" in sql])
+            (index,) = db.execute("SELECT name FROM sqlite_master WHERE type='index' AND name LIKE 'users%'").fetchone()
+            with db:
+                db.execute(f"DROP INDEX {index}")
+                db.execute("UPDATE _ferretdb_collections SET settings=json_set(settings, '$.indexes', json('[]'))")
+        stack.kill("documents")
+        wait(lambda: ready.documents(stack.mongo))
+        assert not users.index_information()
+        wanted = settings.read(stores.Settings, settings.environ(stack.env))
+        stores.make_collections(replace(wanted, mongo_uri=stack.mongo))
+        users.insert_one({"_id": "once"})
+        with pytest.raises(DuplicateKeyError):
+            users.insert_one({"_id": "once"})
 
 
 class Asked(CommandListener):
