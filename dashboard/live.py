@@ -54,14 +54,15 @@ def live(*, paused: bool) -> None:
     """What moves fast: the places first, then what fills them."""
     states, numbers, minutes, newest = (st.container() for _ in range(4))
     (said, now), zone = shown(paused=paused), viewer.zone()
-    with states:
-        show_states(said, now, zone, paused=paused)
-    with numbers:
-        show_numbers(said, now)
-    with minutes:
-        show_minutes(said.sums, now, zone)
-    with newest:
-        show_newest(said.newest, now, zone)
+    with process.turn():
+        with states:
+            show_states(said, now, zone, paused=paused)
+        with numbers:
+            show_numbers(said, now)
+        with minutes:
+            show_minutes(said.sums, now, zone)
+        with newest:
+            show_newest(said.newest, now, zone)
     if st.session_state.get(DRAWN, state(said.sums)) != state(said.sums):
         st.rerun()  # what is drawn slowly must not hide for so long that its store is down, or back
 
@@ -71,7 +72,8 @@ def breakdown(*, paused: bool) -> None:
     """Who they all are."""
     said, _ = shown(paused=paused)
     st.session_state[DRAWN] = state(said.sums)
-    show_breakdown(said.sums)
+    with process.turn():
+        show_breakdown(said.sums)
 
 
 def state(sums: Sums | Down) -> str:
