@@ -154,3 +154,5 @@ def variants(of: System, book: Notebook, kinds: tuple[Kind, ...]) -> None:
             told(book, kind.name, took, n)
             for lane, rate in took.rates.items():
                 book.note(kind.name, f"drained, {lane}", rate, RATE, at=n)
+            for program, used in {**took.engines, "lanes": took.reader}.items():
+                book.note(kind.name, f"processor time, {program}", used.cpu_s / max(1, took.users) * 1e6, CPU, at=n)

@@ -10,6 +10,7 @@ that whoever is measured runs alone.
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -27,7 +28,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from engines import config, programs, supervise, tools
 from engines.state import State
-from observability import settings
+from observability import retry, settings
 from services import hops
 
 PAGE = 100  # users of a page
@@ -95,7 +96,9 @@ class System:
         return self.env[f"VIGIE_{name}"]
 
     def acknowledged(self) -> int:
-        return hops.of_outbox(self.hops).acknowledged or 0
+        """Whoever opens or closes the outbox last has it alone for a moment, which no time-out of SQLite's waits for."""
+        asking = retry.policy("outbox", sqlite3.OperationalError, attempts=10, longest_s=1)
+        return asking(hops.of_outbox, self.hops).acknowledged or 0
 
     @property
     def hops(self) -> hops.Settings:
