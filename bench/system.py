@@ -96,7 +96,7 @@ class System:
         return self.env[f"VIGIE_{name}"]
 
     def acknowledged(self) -> int:
-        """Whoever opens or closes the outbox last has it alone for a moment, which no time-out of SQLite's waits for."""
+        """Who opens it first or closes it last has the outbox alone for a moment, and no time-out waits for that."""
         asking = retry.policy("outbox", sqlite3.OperationalError, attempts=10, longest_s=1)
         return asking(hops.of_outbox, self.hops).acknowledged or 0
 
