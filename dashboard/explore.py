@@ -325,7 +325,7 @@ PERSONAL = {
     "city": word("City"),
 }
 EMBEDDED = word(
-    "This is the embedded document server: it reads every user for a search, some ten thousand a second. A MongoDB "
+    "This is the embedded document server: it reads every user for a search, some thousands a second. A MongoDB "
     "server takes an index."
 )
 WRITTEN = "unmasked"  # of the session's state: of whom it is written down that they are shown
