@@ -13,7 +13,7 @@ from observability import metrics, names, telemetry
 SERVICE = "dashboard"
 SESSIONS = "active_sessions"  # Streamlit's own name for the browsers that are connected
 
-_starting, _started, _drawing = threading.Lock(), threading.Event(), threading.RLock()
+_starting, _started, _drawing = threading.Lock(), threading.Event(), threading.Lock()
 
 
 def start(environ: Callable[[], Mapping[str, str]]) -> None:

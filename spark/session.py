@@ -21,8 +21,8 @@ LEAN = (  # as the other JVMs here: ARCHITECTURE.md
 LOCAL_FILES = "com.globalmentor.apache.hadoop.fs.NakedLocalFileSystem"
 CHECKPOINT_FILES = "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
 PROMETHEUS = "org.apache.spark.metrics.sink.PrometheusServlet"
-Count = Annotated[int, Meta(ge=1)]
 ROCKSDB = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
+Count = Annotated[int, Meta(ge=1)]
 
 
 class JarsMissing(Exception):

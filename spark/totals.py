@@ -74,7 +74,7 @@ class OfDay:
 
     def total(self) -> Sums:
         if self._all is None:
-            return Sums(*map(sum, zip(*self._few.values(), strict=True))) if self._few else NOBODY
+            return Sums(sum(n for n, _ in self._few.values()), sum(ages for _, ages in self._few.values()))
         users, ages = self._all
         return Sums(sum(users), sum(ages))
 

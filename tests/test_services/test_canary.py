@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from kafka.consumer.fetcher import ConsumerRecord
 
 from observability import access, metrics, names
 from services import canary
@@ -14,12 +13,6 @@ from services.publisher import Publisher
 
 AT = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 ID = "0b0e7b9a-5f6e-4c58-9d4e-0f6b6b0a4f11"
-
-
-def record(topic, value, *headers, timestamp=0, partition=0):
-    """A message as the Kafka client gives it."""
-    fields = {"topic": topic, "value": value, "headers": list(headers), "timestamp": timestamp, "partition": partition}
-    return ConsumerRecord(**{name: fields.get(name) for name in ConsumerRecord._fields})
 
 
 def test_a_canary_is_a_user_event_as_both_lanes_read_it():
