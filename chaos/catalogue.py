@@ -9,6 +9,7 @@ import copy
 import json
 import re
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,15 +106,16 @@ def everything(folder: Path = FOLDER) -> Iterator[Drill]:
 
 def in_turn(drills: Sequence[Drill]) -> list[Drill]:
     """
-    The order for all of them: those whose alert is long in falling silent far from each other, as the next that waits
-    for the same one could not start; those that blind the watchers last.
+    The order for all of them: those whose alert is long in falling silent evenly spread, as the next that waits for the
+    same one could not start; those that blind the watchers last.
     """
+    alike: dict[tuple[str, ...], list[Drill]] = defaultdict(list)
+    for one in sorted(drills, key=lambda drill: drill.number):
+        if not one.bounds.silence:
+            alike[() if one.bounds.clear_s else one.bounds.expect].append(one)
+    places = [((n + 0.5) / len(group), one.number, one) for group in alike.values() for n, one in enumerate(group)]
     blind = [one for one in drills if one.bounds.silence]
-    slow = [one for one in drills if not one.bounds.clear_s and not one.bounds.silence]
-    quick = [one for one in drills if one.bounds.clear_s and not one.bounds.silence]
-    places = [(n / max(1, len(slow)), 0, one.number, one) for n, one in enumerate(slow)]
-    places += [(n / max(1, len(quick)), 1, one.number, one) for n, one in enumerate(quick)]
-    return [one for *_, one in sorted(places, key=lambda place: place[:3])] + blind
+    return [one for *_, one in sorted(places, key=lambda place: place[:2])] + blind
 
 
 def named(names: Sequence[str], folder: Path = FOLDER) -> list[Drill]:

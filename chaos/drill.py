@@ -31,7 +31,7 @@ ANSWER_S = 30  # for Prometheus's first answer
 QUIET_S = 630  # some alerts look ten minutes back: one of an earlier drill may take so long to be silent
 INTERRUPTED = 20  # the exit code by which Chaos Toolkit rolls back
 ORDERS = ("start", "thaw", "up")
-RECENT_S = 60  # what was compared so lately, after an earlier drill, need not be compared again
+RECENT_S = 600  # users who agreed so lately, after an earlier drill, need not be compared again before this one
 FREE_BYTES = 1_000_000_000
 AGAIN_S = 600.0  # what a topic that is read again may take at most
 LEAST_PATIENCE_S = 120.0  # for the promise to hold again, late as that may be
@@ -117,8 +117,7 @@ def run(drill: Drill, target: Target, say: Say, asked: Mapping[str, watch.Asked]
         target.settings, target.settings.prometheus, target.settings.alertmanager, target.settings.dashboard
     )
     target.patience_s = AGAIN_S if drill.bounds.reads_again else max(LEAST_PATIENCE_S, 2 * drill.bounds.recover_s)
-    recent = target.evidence[-1:]
-    target.evidence[:] = [one for one in recent if one.at > time.time() - RECENT_S]
+    target.evidence[:] = recent(target.evidence[-1:])
     target.broken = False
     handlers = {sign: signal.getsignal(sign) for sign in SIGNALS}
     with Watch(asked or watch.sources(places), guard) as target.watch:
@@ -157,6 +156,11 @@ def run(drill: Drill, target: Target, say: Say, asked: Mapping[str, watch.Asked]
         undone.append(f"users could not be compared: {said}")
     found = verdict.judge(drill.bounds, window, first, last, notes, undone=undone, compared=compared)
     return Outcome(drill, journal, window, found, notes, left=left, read=last)
+
+
+def recent(read: Sequence[Evidence]) -> list[Evidence]:
+    """What was read after an earlier drill and may be what was before this one: to read every user takes minutes."""
+    return [one for one in read if one.at > time.time() - RECENT_S and not verdict.users(one, one).sentence()]
 
 
 def until_silent(bounds: Bounds, target: Target) -> None:

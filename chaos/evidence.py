@@ -7,6 +7,7 @@ names every user, so what is read is kept instead of compared.
 
 from collections import Counter
 from collections.abc import Mapping, Set
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -86,9 +87,11 @@ def collect(wanted: Settings, patience_s: float = 90) -> Evidence:
         fence = datetime.now(UTC)
         ends = asking(evidence.topic_ends, reader)
         audit.wait_for("lanes", lambda: asking(evidence.left_for, wanted, ends), patience_s)
-        documents = stored(wanted)
         letters = {tp: end for tp, end in asking(evidence.topic_ends, reader).items() if tp.topic == DEAD_LETTERS}
-        topic = asking(evidence.read_topics, reader, {**ends, **letters}, start.outbox_id)
+        with ThreadPoolExecutor(1) as beside:  # the topic is read while the document store reads its documents
+            reading = beside.submit(stored, wanted)
+            topic = asking(evidence.read_topics, reader, {**ends, **letters}, start.outbox_id)
+            documents = reading.result()
         quiet = audit.is_quiet(reader, {tp: end for tp, end in ends.items() if tp.topic == USERS})
     finally:
         reader.close()

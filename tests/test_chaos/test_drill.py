@@ -127,6 +127,21 @@ def test_a_drill_that_goes_well_passes_and_leaves_journal_report_and_history(wor
     assert "<script" not in page
 
 
+def test_users_who_agreed_after_one_drill_are_not_read_again_before_the_next(world: World, monkeypatch):
+    monkeypatch.setattr("chaos.verdict.LATE_S", 0.5)
+    read = [evidence(), evidence(), evidence(), replace(evidence(), stored={})]
+    monkeypatch.setattr("chaos.probes.collect", lambda *_: read.pop(0))
+    for _ in range(2):
+        assert drill.run(killing(hold(0.5)), world.aimed, print, world.asked()).verdict is not None
+    assert len(read) == 1
+    world.aimed.evidence[-1] = replace(world.aimed.evidence[-1], at=time.time() - 700)
+    with pytest.raises(drill.NotStarted, match="200 lost"):
+        drill.run(killing(hold(0.5)), world.aimed, print, world.asked())
+    read += [evidence(), evidence()]
+    assert drill.run(killing(hold(0.5)), world.aimed, print, world.asked()).verdict is not None
+    assert read == []
+
+
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["ctrl-c", "term", "hang-up"])
 def test_a_drill_that_is_interrupted_puts_everything_back(world: World, sign: signal.Signals):
     after(1.5, lambda: os.kill(os.getpid(), sign))
