@@ -1,11 +1,12 @@
 """
-How the cost of a user grows: with the users that are stored, the backlog, the values of dimensions, days, partitions.
+How the cost of a user grows: with the users that are stored, the backlog, dimensions, days, batches, partitions.
 
 All in one system, one after the other: what is compared has the same behind it.
 """
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -28,6 +29,7 @@ from spark.contract import DATABASE, USERS
 from spark.stats import Tables
 
 SEEDED_AT_ONCE, LARGE = 1000, 100_000
+SMALL = 50  # users of a batch that only makes a checkpoint older
 
 
 def stored(of: System, book: Notebook) -> None:
@@ -76,11 +78,26 @@ def days(of: System, book: Notebook) -> None:
     """A start of the lanes, and the same backlog, with ever more days of totals in Cassandra."""
     for n in book.size.days:
         total(of, n)
-        users, began = of.fill(book.size.backlog).users, time.monotonic()
-        with reading(LANES, of, WARM_S) as lanes:
-            took = time.monotonic() - began
-            book.note(OURS, f"started and read {users:,}", took, "s", case=f"days {n}")
-            drained(of, book, lanes, book.size.backlog, f"days {n}")
+        started(of, book, f"days {n}")
+
+
+def checkpoints(of: System, book: Notebook) -> None:
+    """A start of the lanes, and the same backlog, after ever more batches (Spark keeps what the last hundred need)."""
+    small = replace(LANES, changed=(("VIGIE_MAX_OFFSETS_PER_TRIGGER", str(SMALL)),))
+    batches = 0
+    for n in book.size.batches:
+        of.fill(SMALL * (n - batches))
+        with reading(small, of, 4 * WARM_S):
+            batches = n
+        started(of, book, f"batches {n}")
+
+
+def started(of: System, book: Notebook, case: str) -> None:
+    """Start the lanes on a backlog, and drain another."""
+    users, began = of.fill(book.size.backlog).users, time.monotonic()
+    with reading(LANES, of, WARM_S) as lanes:
+        book.note(OURS, f"started and read {users:,}", time.monotonic() - began, "s", case=case)
+        drained(of, book, lanes, book.size.backlog, case)
 
 
 def total(of: System, days: int) -> None:

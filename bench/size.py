@@ -20,6 +20,7 @@ class Size:
     partitions: tuple[int, ...]
     values: tuple[int, ...]  # so many times as many countries
     days: tuple[int, ...]  # of totals in Cassandra
+    batches: tuple[int, ...]  # in the lanes' checkpoints
     summed: int  # users in Cassandra's sums under the page
     viewers: int
     viewed_s: float
@@ -40,6 +41,7 @@ WHOLE = Size(
     partitions=(3, 6, 12, 24),
     values=(1, 10),
     days=(1, 30, 365),
+    batches=(10, 150),
     summed=1_000_000,
     viewers=20,
     viewed_s=40,
@@ -59,6 +61,7 @@ SHORT = Size(
     partitions=(3, 6),
     values=(1, 10),
     days=(1, 3),
+    batches=(2,),
     summed=3000,
     viewers=3,
     viewed_s=8,
