@@ -358,6 +358,16 @@ def test_brokers_that_are_gone_are_told_as_one_page_and_one_cause(told: Callable
 
 
 @pytest.mark.engines
+def test_one_broker_that_is_gone_explains_no_watcher_that_is_silent(told: Callable[..., set[str]]):
+    watchers = firing("ExporterSilent"), firing("AuditorSilent")
+    assert told(firing("BrokerDown"), firing("UnderReplicated", topic="users.raw"), *watchers) == {
+        "BrokerDown",
+        "ExporterSilent",
+        "AuditorSilent",
+    }
+
+
+@pytest.mark.engines
 def test_a_source_that_is_gone_is_told_once(told: Callable[..., set[str]]):
     assert told(
         firing("TargetDown", job="simulator", part="source"),
