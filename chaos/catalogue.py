@@ -10,7 +10,7 @@ import json
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,12 @@ from chaoslib.experiment import ensure_experiment_is_valid
 
 from chaos.target import KEY
 from chaos.verdict import Bounds
+from engines.config import Config
+from observability import settings
 
 FOLDER = Path(__file__).resolve().parent / "experiments"
 LINUX = "Linux"
+SOURCE = {"source", "source_in_turn", "pages_again", "large_record"}
 
 Json = dict[str, Any]
 
@@ -132,7 +135,11 @@ def named(names: Sequence[str], folder: Path = FOLDER) -> list[Drill]:
 
 
 def lacks(drill: Drill, env: Mapping[str, str]) -> str:
-    """The setting that a drill needs and the system was started without; or the system that it needs, LINUX."""
+    """
+    What a drill needs and the system was not started with: a setting, LINUX, or a part that is ours to break.
+
+    Nothing is broken that other addresses name: it may be somebody else's.
+    """
     asked = {one["provider"]["func"]: one["provider"].get("arguments", {}) for one in drill.method}
     if asked.keys() & {"fill_disk", "shift_clock"} and sys.platform != "linux":
         return LINUX
@@ -140,5 +147,21 @@ def lacks(drill: Drill, env: Mapping[str, str]) -> str:
         return "VIGIE_WIRES=1"
     if "shift_clock" in asked and asked["shift_clock"]["program"] not in env["VIGIE_CLOCKS"].split(","):
         return f"VIGIE_CLOCKS={asked['shift_clock']['program']}"
+    if foreign := theirs(asked.keys(), json.dumps(drill.method), settings.read(Config, env)):
+        return f"{foreign} of its own (other addresses are given)"
+    if "lose_sums" in asked and env["VIGIE_USERS_RETENTION_DAYS"] != "0":
+        return "VIGIE_USERS_RETENTION_DAYS=0 (sums of users that are not stored any more cannot be rebuilt)"
     brokers = max((int(n) for n in re.findall(r"kafka-(\d+)", json.dumps(drill.method))), default=0)
     return f"VIGIE_BROKERS={brokers}" if brokers > int(env["VIGIE_BROKERS"]) else ""
+
+
+def theirs(funcs: Collection[str], method: str, config: Config) -> str:
+    """The parts that a method breaks and that are somebody else's."""
+    whole = "kill_everything" in funcs
+    parts = {
+        "Kafka": config.own_kafka or not ("kafka-" in method or "poison" in funcs or whole),
+        "Cassandra": config.own_cassandra or not ('"cassandra"' in method or "lose_sums" in funcs or whole),
+        "MongoDB": config.own_documents or not ('"documents"' in method or whole),
+        "the simulator as source": config.own_source or not ('"simulator"' in method or SOURCE & {*funcs}),
+    }
+    return ", ".join(part for part, ours in parts.items() if not ours)

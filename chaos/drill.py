@@ -110,7 +110,7 @@ def run(drill: Drill, target: Target, say: Say, asked: Mapping[str, watch.Asked]
         NotStarted: nothing was broken.
     """
     if need := lacks(drill, target.env):
-        raise NotStarted(f"it needs {need if need == LINUX else f'a system that was started with make up {need}'}")
+        raise NotStarted(f"it needs {need if need == LINUX else f'a system that was started with {need}'}")
     logging.getLogger("chaostoolkit").setLevel(logging.CRITICAL + 1)  # we say what it says
     guard = Guard(target.settings.outbox_max_mb * 2**20)
     places = Places(

@@ -194,7 +194,7 @@ def restore(configuration: Configuration = None) -> str:
     return "everything is started, nothing is frozen"
 
 
-def tried(do: Callable[[str], None], name: str, word: str) -> str:
+def tried(do: Callable[[str], object], name: str, word: str) -> str:
     """Do it; what stood in the way, in a sentence, so that what comes after is done all the same."""
     try:
         do(name)

@@ -82,8 +82,10 @@ def shift_clock(program: str, seconds: int, configuration: Configuration = None)
 
 
 def damage_checkpoint(lane: str, configuration: Configuration = None) -> str:
-    """Every file of a stopped lane's offsets is zeros."""
-    files = list((_checkpoint(target.of(configuration), lane) / "offsets").iterdir())
+    """Every file of a stopped lane's offsets is zeros; `undo` sets it aside, if `lose_checkpoint` has not."""
+    aimed = target.of(configuration)
+    aimed.owed[lane] = partial(replace_checkpoint, aimed, lane)
+    files = list((_checkpoint(aimed, lane) / "offsets").iterdir())
     for file in files:
         file.write_bytes(bytes(40))
     return f"{len(files)} files of the {lane} lane's checkpoint are zeros"
@@ -91,12 +93,24 @@ def damage_checkpoint(lane: str, configuration: Configuration = None) -> str:
 
 def lose_checkpoint(lane: str, configuration: Configuration = None) -> str:
     """A stopped lane's checkpoint is set aside, as an operator does with one that is damaged: the lane has none."""
-    return _run(target.of(configuration), "spark.lanes", "--set-checkpoint-aside", lane)
+    aimed = target.of(configuration)
+    said = _run(aimed, "spark.lanes", "--set-checkpoint-aside", lane)
+    aimed.owed.pop(lane, None)
+    return said
+
+
+def replace_checkpoint(aimed: Target, lane: str) -> None:
+    """The damaged one is set aside while Spark rests; the rollback starts it again."""
+    with suppress(supervise.CannotSupervise):  # it has ended
+        aimed.programs.stop("spark")
+    lose_checkpoint(lane, {target.KEY: aimed})
 
 
 def lose_sums(configuration: Configuration = None) -> str:
-    """Cassandra's minutes, days and totals are gone."""
-    session = hops.cassandra(target.of(configuration).settings, patience_s=60)
+    """Cassandra's minutes, days and totals are gone; `undo` rebuilds them, if `rebuild` has not."""
+    aimed = target.of(configuration)
+    aimed.owed["sums"] = partial(rebuild, {target.KEY: aimed})
+    session = hops.cassandra(aimed.settings, patience_s=60)
     try:
         for table in ("stats_by_minute", "totals"):
             session.execute(f"TRUNCATE {KEYSPACE}.{table}")
@@ -107,12 +121,16 @@ def lose_sums(configuration: Configuration = None) -> str:
 
 def rebuild(configuration: Configuration = None) -> str:
     """`make rebuild`."""
-    return _run(target.of(configuration), "engines", "without", "spark", sys.executable, "-m", "spark.rebuild")
+    aimed = target.of(configuration)
+    said = _run(aimed, "engines", "without", "spark", sys.executable, "-m", "spark.rebuild")
+    aimed.owed.pop("sums", None)
+    return said
 
 
 def undo(configuration: Configuration = None) -> str:
     """
-    No point is armed, all wires are whole, every program may write, all clocks are right.
+    No point is armed, all wires are whole, every program may write, all clocks are right, no checkpoint is damaged and
+    no sum is gone.
 
     Raises:
         RuntimeError: not all of it could be undone; the text says what, and the rest is.
@@ -126,9 +144,10 @@ def undo(configuration: Configuration = None) -> str:
         wrong.append(tried(partial(writing, aimed), program, "let write"))
         if clocks.file(aimed.state, program).is_file():
             wrong.append(tried(lambda name: clock.shift(aimed.state, name, 0), program, "set the clock of"))
+    wrong += [tried(lambda name: aimed.owed[name](), name, "mend") for name in list(aimed.owed)]
     if left := [one for one in wrong if one]:
         raise RuntimeError("; ".join(left))
-    return "no point is armed, wires, disks and clocks are right"
+    return "no point is armed; wires, disks, clocks, checkpoints and sums are right"
 
 
 def whole(aimed: Target) -> None:

@@ -5,7 +5,7 @@ The actions and probes of an experiment find it in Chaos Toolkit's `configuratio
 they make it from the environment.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,6 +65,7 @@ class Target:
     watch: Watch | None = None
     patience_s: float = 120.0  # until the promise must hold again
     broken: bool = False  # the method has begun
+    owed: dict[str, Callable[[], object]] = field(default_factory=dict)  # what a rollback must mend first
     evidence: list[Evidence] = field(default_factory=list)  # each time the users were compared, oldest first
 
     @property

@@ -11,6 +11,7 @@ from chaos import catalogue
 from chaos.__main__ import able, started_for
 from chaos.catalogue import WrongExperiment
 from chaos.verdict import WATCHDOG
+from observability import settings
 from observability.settings import ROOT
 
 DRILLS = {drill.name: drill for drill in catalogue.everything()}
@@ -28,8 +29,16 @@ def test_drills_are_numbered_from_one_each_once():
     assert [drill.number for drill in DRILLS.values()] == list(range(1, len(DRILLS) + 1))
 
 
-WHOLE = {"VIGIE_WIRES": "1", "VIGIE_CLOCKS": "ingest,spark", "VIGIE_BROKERS": "3"}
+WHOLE = settings.environ({"VIGIE_WIRES": "1", "VIGIE_CLOCKS": "ingest,spark", "VIGIE_BROKERS": "3"}, running=False)
 OF_BROKERS = {"broker-kill", "brokers-rolling", "brokers-no-quorum", "brokers-all", "broker-frozen", "broker-disk-lost"}
+
+
+BROKER = {"VIGIE_KAFKA_BOOTSTRAP": WHOLE["VIGIE_KAFKA_BOOTSTRAP"].split(",")[0]}
+THEIRS = "of its own (other addresses are given)"
+OTHER = f"the simulator as source {THEIRS}"
+GONE = "VIGIE_USERS_RETENTION_DAYS=0 (sums of users that are not stored any more cannot be rebuilt)"
+OF_CASSANDRA = {"sums-lost", "cassandra-kill", "cassandra-frozen", "dashboard-without-stores", "everything-kill"}
+OF_SOURCE = {one for one in DRILLS if one.startswith("api-")} | {"too-large"}
 
 
 @pytest.mark.parametrize(
@@ -39,7 +48,18 @@ OF_BROKERS = {"broker-kill", "brokers-rolling", "brokers-no-quorum", "brokers-al
         ({"VIGIE_WIRES": "0"}, {"wires-slow", "wires-parted"}, "left out: wires-slow: VIGIE_WIRES=1"),
         ({"VIGIE_CLOCKS": ""}, {"clock-off"}, "left out: clock-off: VIGIE_CLOCKS=ingest"),
         ({"VIGIE_CLOCKS": "spark"}, {"clock-off"}, "left out: clock-off: VIGIE_CLOCKS=ingest"),
-        ({"VIGIE_BROKERS": "1"}, OF_BROKERS, "left out: broker-kill: VIGIE_BROKERS=2"),
+        ({"VIGIE_BROKERS": "1"} | BROKER, OF_BROKERS, "left out: broker-kill: VIGIE_BROKERS=2"),
+        ({"VIGIE_CASSANDRA_HOSTS": "10.0.0.7"}, OF_CASSANDRA, f"left out: sums-lost: Cassandra {THEIRS}"),
+        (
+            {"VIGIE_SOURCE_URL": "https://randomuser.me/api/"},
+            OF_SOURCE,
+            f"left out: api-down: the simulator as source {THEIRS}",
+        ),
+        (
+            {"VIGIE_USERS_RETENTION_DAYS": "30"},
+            {"sums-lost"},
+            f"left out: sums-lost: {GONE}",
+        ),
     ],
 )
 def test_all_is_what_this_system_was_started_for_and_names_the_others(without, left_out, said, capsys):

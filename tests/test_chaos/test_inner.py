@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from unittest.mock import Mock
 
 import psutil
 import pytest
@@ -114,6 +115,23 @@ def test_a_damaged_checkpoint_has_offsets_of_zeros(aimed):
     (offsets / "7").write_text("v1\n{}")
     assert inner.damage_checkpoint("stats", {target.KEY: aimed}).startswith("1 files")
     assert (offsets / "7").read_bytes() == bytes(40)
+
+
+def test_an_undone_drill_leaves_no_checkpoint_damaged_and_no_sum_lost(aimed, monkeypatch):
+    ran: list[tuple[str, ...]] = []
+    monkeypatch.setattr(inner, "_run", lambda _, *words: ran.append(words) or "done")
+    monkeypatch.setattr(aimed.programs, "stop", lambda name: ran.append(("stop", name)), raising=False)
+    monkeypatch.setattr("services.hops.cassandra", lambda *_, **__: Mock())
+    offsets = aimed.state.data / "checkpoints" / "stats" / "offsets"
+    offsets.mkdir(parents=True)
+    told = {target.KEY: aimed}
+    inner.damage_checkpoint("stats", told)
+    inner.lose_sums(told)
+    inner.undo(told)
+    inner.undo(told)
+    assert ran[:2] == [("stop", "spark"), ("spark.lanes", "--set-checkpoint-aside", "stats")]
+    assert [words[:3] for words in ran[2:]] == [("engines", "without", "spark")]
+    assert aimed.owed == {}
 
 
 def test_without_wires_it_is_said_how_there_would_be_some(aimed):
