@@ -69,6 +69,19 @@ def test_a_short_life_may_grow_in_its_own_time_what_a_long_one_may_in_an_hour():
     assert "ingest memory MB: +7" in grown(restarted)[0]
 
 
+def test_a_step_is_no_growth_but_what_still_grows_in_the_later_half_is():
+    step = [one._replace(value=one.value + 90 * (one.at > 1500)) for one in life(FILES, "spark", 0, 1, 450, 0)]
+    assert grown(step) == []
+    late = [one._replace(value=one.value + max(0.0, one.at - 1500) / 10) for one in life(FILES, "spark", 0, 1, 450, 0)]
+    assert "spark open files: +" in grown(late)[0]
+
+
+def test_a_table_that_is_filled_for_the_first_time_is_no_growth_beyond_its_size():
+    assert grown(life(MEMORY, "jaeger", 0, 1, 60, 45)) == []
+    assert "jaeger memory MB: +9" in grown(life(MEMORY, "jaeger", 0, 1, 60, 95))[0]
+    assert "auditor memory MB: +4" in grown(life(MEMORY, "auditor", 0, 1, 60, 45))[0]
+
+
 UNSEEN = {
     "nothing": ([], "nothing could be measured"),
     "no lag": ([one for one in whole() if one.what != LAG], "lag s: measured 0 times of 359"),
