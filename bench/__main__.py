@@ -22,6 +22,7 @@ from bench.notebook import Notebook
 from bench.readers import LANES
 from bench.result import OURS
 from bench.size import SHORT, WHOLE
+from engines import config
 from observability import settings
 from services import hops
 
@@ -93,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
         env = settings.environ(running=False)
         changed = dict(pairs(asked.set))
         before = result.load(asked.against) if asked.against else None
-        kept = result.begun(env | changed, short=asked.short)
+        kept = result.begun(config.environ(system.given(changed), running=False), short=asked.short)
         tried = replace(LANES, name="tried", changed=pairs(asked.tried), root=asked.tree.resolve())
         size = SHORT if asked.short else WHOLE
         book = Notebook(replace(size, rounds=asked.rounds or size.rounds), tried)

@@ -44,6 +44,7 @@ RUN = {
     "VIGIE_CANARY_S": "0",  # every message is a user: what is read can be told by number
 }
 LANES = ("spark.lanes",)
+ENV_FILE = "VIGIE_ENV_FILE"
 FIRST_USERS = re.compile(r"([0-9.]+) s +users +are in both stores")
 
 
@@ -199,6 +200,16 @@ def ports(file: Mapping[str, str | None]) -> dict[str, str]:
     return {key: str(number + 10_000 if number < 20_000 else number - 10_000) for key, number in moved.items()}
 
 
+def given(changed: Mapping[str, str]) -> dict[str, str]:
+    """
+    What the engines are started with: the settings' file and what is `changed`.
+
+    Settings of the caller's environment are left out: they are those of the system that somebody works with.
+    """
+    outer = {key: value for key, value in os.environ.items() if not key.startswith("VIGIE_") or key == ENV_FILE}
+    return outer | ports(dotenv_values(outer.get(ENV_FILE, settings.ROOT / ".env"))) | RUN | dict(changed)
+
+
 @contextmanager
 def running(**changed: str) -> Iterator[System]:
     """
@@ -208,9 +219,7 @@ def running(**changed: str) -> Iterator[System]:
         NotUp: it did not start.
     """
     folder = Path(tempfile.mkdtemp(prefix="vigie-bench-"))
-    outer = {key: value for key, value in os.environ.items() if not key.startswith("VIGIE_")}
-    file = dotenv_values(os.environ.get("VIGIE_ENV_FILE", settings.ROOT / ".env"))
-    outer |= ports(file) | RUN | changed | {"VIGIE_STATE": str(folder)}
+    outer = given(changed) | {"VIGIE_STATE": str(folder)}
     state = State(folder)
     try:
         started = engines(outer, "up", UP_S)

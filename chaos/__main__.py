@@ -20,7 +20,7 @@ from chaos.drill import Outcome
 from chaos.gameday import Part
 from chaos.target import Target
 from engines.supervise import NotRunning
-from observability import logs
+from observability import lock, logs
 from observability.settings import WrongSetting
 from services import hops
 
@@ -159,17 +159,18 @@ def main(argv: list[str] | None = None) -> int:
     hops.hush()
     seed = random.randrange(10_000) if asked.seed is None else asked.seed
     try:
-        if asked.gameday:
-            return run_day(target.made(), asked.gameday, seed)
-        if asked.soak:
-            return run_soak(target.made(), asked.soak, asked.every, seed)
         names = [name for given in asked.names for name in given.replace(",", " ").split()]
-        if not names:
+        if not (names or asked.gameday or asked.soak):
             say(listing(list(catalogue.everything())))
             return 0
         aimed = target.made()
-        return run(able(aimed.env) if names == [ALL] else catalogue.named(names), aimed)
-    except (WrongExperiment, WrongSetting, NotRunning) as error:
+        with lock.alone(keep.folder(aimed) / ".lock", "another drill is at work on this system: wait for it"):
+            if asked.gameday:
+                return run_day(aimed, asked.gameday, seed)
+            if asked.soak:
+                return run_soak(aimed, asked.soak, asked.every, seed)
+            return run(able(aimed.env) if names == [ALL] else catalogue.named(names), aimed)
+    except (WrongExperiment, WrongSetting, NotRunning, lock.Held) as error:
         say(str(error))
         return 2
     except KeyboardInterrupt:  # later ones are the drill's own, which rolls back

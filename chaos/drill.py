@@ -28,6 +28,7 @@ from chaos.watch import Note, Places, Watch
 Say = Callable[[str], None]
 
 ANSWER_S = 30  # for Prometheus's first answer
+SOON_S = 3  # what is so soon well is not waited for aloud
 QUIET_S = 630  # some alerts look ten minutes back: one of an earlier drill may take so long to be silent
 INTERRUPTED = 20  # the exit code by which Chaos Toolkit rolls back
 ORDERS = ("start", "thaw", "up")
@@ -121,7 +122,7 @@ def run(drill: Drill, target: Target, say: Say, asked: Mapping[str, watch.Asked]
     target.broken = False
     handlers = {sign: signal.getsignal(sign) for sign in SIGNALS}
     with Watch(asked or watch.sources(places), guard) as target.watch:
-        until_silent(drill.bounds, target)
+        until_silent(drill.bounds, target, say)
         try:
             journal = run_experiment(
                 drill.experiment,
@@ -163,7 +164,7 @@ def recent(read: Sequence[Evidence]) -> list[Evidence]:
     return [one for one in read if one.at > time.time() - RECENT_S and not verdict.users(one, one).sentence()]
 
 
-def until_silent(bounds: Bounds, target: Target) -> None:
+def until_silent(bounds: Bounds, target: Target, say: Say) -> None:
     """
     Wait until no alert fires that the drill waits for.
 
@@ -189,7 +190,10 @@ def until_silent(bounds: Bounds, target: Target) -> None:
     except CannotBreak as error:
         raise NotStarted(f"nothing runs here: make up ({error})") from error
     for wrong, patience_s in ((unseen, ANSWER_S), (firing, QUIET_S)):
-        said = probes.patient(wrong, patience_s)
+        said = probes.patient(wrong, min(SOON_S, patience_s))
+        if said != probes.OK:
+            say(f"  waiting, {patience_s:.0f} s at most: {said}")
+            said = probes.patient(wrong, patience_s)
         if said != probes.OK:
             raise NotStarted(f"before anything was broken: {said}")
 

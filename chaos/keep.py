@@ -31,7 +31,7 @@ Line = dict[str, Any]
 
 def folder(target: Target) -> Path:
     made = target.settings.state / "drills"
-    made.mkdir(exist_ok=True)
+    made.mkdir(parents=True, exist_ok=True)
     return made
 
 

@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
+from chaos import __main__ as chaos
 from chaos import catalogue, drill, keep, programs, target, watch
 from chaos.catalogue import python
 from chaos.drill import NotStarted
 from chaos.evidence import Evidence, Passage
 from chaos.verdict import Bounds, Window
-from observability import settings
+from observability import lock, settings
 
 
 @dataclass
@@ -186,6 +187,16 @@ def test_nothing_is_broken_while_the_alert_that_is_waited_for_fires_already(worl
     with pytest.raises(NotStarted, match="before anything was broken: BrokerDown"):
         drill.run(killing(hold(0.1)), world.aimed, print, world.asked())
     assert world.toys.told == []
+
+
+def test_two_drills_at_once_are_refused(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setenv("VIGIE_STATE", str(tmp_path))
+    (tmp_path / "drills").mkdir()
+    with lock.alone(tmp_path / "drills" / ".lock", "held"):
+        assert chaos.main(["broker-kill"]) == 2
+    assert "another drill is at work on this system" in capsys.readouterr().out
+    assert chaos.main(["broker-kill"]) == 2
+    assert "not started: nothing runs here" in capsys.readouterr().out
 
 
 def test_nothing_is_broken_where_nothing_runs_or_nobody_watches(world: World, monkeypatch):
