@@ -57,8 +57,13 @@ def started_for(env: Mapping[str, str]) -> list[Drill]:
 def run(drills: Sequence[Drill], aimed: Target) -> int:
     """Run them one after the other; the worst exit code."""
     codes = []
-    for one in drills:
-        codes.append(run_one(one, aimed))
+    for n, one in enumerate(drills):
+        aimed.followed = n + 1 < len(drills)
+        try:
+            codes.append(run_one(one, aimed))
+        except KeyboardInterrupt:
+            say("interrupted while nothing was broken")
+            return int(1 in codes) or 2
         if codes[-1] is None:
             return 1
     return max(code or 0 for code in codes) if 2 in codes and 1 not in codes else int(1 in codes)
@@ -125,7 +130,7 @@ def run_soak(aimed: Target, hours: float, every_minutes: float, seed: int) -> in
     def judged(outcome: Outcome) -> Outcome:
         found = gameday.judged(outcome, parts)
         if found.verdict:
-            failed = (*found.verdict.failed, *soak.failures(samples))
+            failed = (*found.verdict.failed, *soak.failures(samples, hours * 3600, float(aimed.env["VIGIE_RATE"])))
             found = replace(found, verdict=replace(found.verdict, failed=failed))
         ended.append(found)
         return found

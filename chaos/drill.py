@@ -6,7 +6,6 @@ One drill: the steady state, the fault, the wait, the comparison, the verdict; a
 
 import logging
 import signal
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -85,7 +84,15 @@ class Progress(RunEventHandler):  # type: ignore[misc]
     def started(self, experiment: Any, journal: Any) -> None:  # noqa: ARG002 its own signature
         """Chaos Toolkit's own way to be told TERM is taken for a failed action, and the drill would go on."""
         for sign in (signal.SIGTERM, signal.SIGHUP):  # a terminal that closes is an operator who has gone
-            signal.signal(sign, lambda *_: sys.exit(INTERRUPTED))
+            signal.signal(sign, lambda *_: self.leave(SystemExit(INTERRUPTED)))
+        signal.signal(signal.SIGINT, lambda *_: self.leave(KeyboardInterrupt()))
+
+    def leave(self, how: BaseException) -> None:
+        """Once: what still takes its time ends, so that no fault is ordered after the rollback."""
+        for sign in SIGNALS:
+            signal.signal(sign, signal.SIG_IGN)
+        self.target.stopped.set()
+        raise how
 
     def start_method(self, experiment: Any) -> None:  # noqa: ARG002
         self.target.broken = self.guard.armed = True
@@ -118,11 +125,12 @@ def run(drill: Drill, target: Target, say: Say, asked: Mapping[str, watch.Asked]
         target.settings, target.settings.prometheus, target.settings.alertmanager, target.settings.dashboard
     )
     target.patience_s = AGAIN_S if drill.bounds.reads_again else max(LEAST_PATIENCE_S, 2 * drill.bounds.recover_s)
-    target.evidence[:] = recent(target.evidence[-1:])
-    target.broken = False
+    target.broken, target.again_at = False, 0.0
+    target.stopped.clear()
     handlers = {sign: signal.getsignal(sign) for sign in SIGNALS}
     with Watch(asked or watch.sources(places), guard) as target.watch:
         until_silent(drill.bounds, target, say)
+        target.evidence[:] = recent(target.evidence[-1:])
         try:
             journal = run_experiment(
                 drill.experiment,
@@ -166,7 +174,7 @@ def recent(read: Sequence[Evidence]) -> list[Evidence]:
 
 def until_silent(bounds: Bounds, target: Target, say: Say) -> None:
     """
-    Wait until no alert fires that the drill waits for.
+    Wait until no alert fires that the drill waits for, and none that calls somebody.
 
     Raises:
         NotStarted: nothing runs here, nobody watches, or an alert still fires after QUIET_S.
@@ -182,7 +190,8 @@ def until_silent(bounds: Bounds, target: Target, say: Say) -> None:
             return "Prometheus does not say what fires"
         if not (target.watch.last(watch.METRICS) or {}).get(watch.SETTLED):
             return "Prometheus has not run for long enough to fire anything (vigie:watching:settled)"
-        return ", ".join(sorted(set(bounds.expect) & {*said["firing"], *said["pending"]}))
+        pages = {name for name, how in said["firing"].items() if how == verdict.PAGE} - {*verdict.OF_DRILLING}
+        return ", ".join(sorted(pages | set(bounds.expect) & {*said["firing"], *said["pending"]}))
 
     try:
         if not target.programs.states():
@@ -207,7 +216,10 @@ def unmet(state: dict[str, Any]) -> str:
 def of(journal: dict[str, Any]) -> Window:
     """The fault begins with the method's first action and ends with its last: with the order, not when it is obeyed."""
     actions = [one for one in journal["run"] if one["activity"]["type"] == "action"] or journal["rollbacks"]
-    ended = [one["start" if one["activity"]["provider"]["func"] in ORDERS else "end"] for one in actions]
+    ended = [
+        one["start"] if one["activity"]["provider"]["func"] in ORDERS else one.get("end", one["start"])
+        for one in actions
+    ]
     began = datetime.fromisoformat(actions[0]["start"]).timestamp()
     return Window(began, max(datetime.fromisoformat(one).timestamp() for one in ended), time.time())
 

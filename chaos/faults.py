@@ -84,7 +84,8 @@ def source_in_turn(faults: list[dict[str, Any]], seconds: float, configuration: 
     """Each of these for so many seconds, one after the other; then none."""
     for one in faults:
         source(one, configuration)
-        time.sleep(seconds)
+        if target.of(configuration).stopped.wait(seconds):
+            break
     return source({}, configuration)
 
 
@@ -95,9 +96,10 @@ def pages_again(times: int, seconds: float, configuration: Configuration = None)
     The page itself has to come between two rounds: a source that never sends it is believed at last. So what was served
     is looked at again after each order: a page may have gone before the order came.
     """
-    address = target.of(configuration).settings.simulator
+    aimed = target.of(configuration)
+    address = aimed.settings.simulator
     ends, pages, last = time.monotonic() + seconds, 0, -1
-    while time.monotonic() < ends:
+    while time.monotonic() < ends and not aimed.stopped.is_set():
         if served(address) > last and "repeat_page" not in requests.get(f"{address}/faults", timeout=5).json():
             source({"repeat_page": {"honest": False, "times": times - 1}}, configuration)
             pages, last = pages + 1, served(address)
@@ -180,18 +182,26 @@ def restore(configuration: Configuration = None) -> str:
         RuntimeError: not all of it could be put back; the text says what, and the rest is.
     """
     aimed = target.of(configuration)
-    try:
-        names = list(aimed.programs.states())
-    except supervise.NotRunning:
-        names = []
+    if not aimed.broken:
+        return "nothing was broken"
+    names = there(aimed)
     if not names:
         up(configuration)
+        names = there(aimed)
     wrong = [tried(aimed.programs.thaw, name, "thaw") for name in names]
     wrong.append(tried(lambda _: faultless(configuration), "the source", "clear"))
     wrong += [tried(partial(started, aimed), name, "start") for name in names]
     if left := [one for one in wrong if one]:
         raise RuntimeError("; ".join(left))
     return "everything is started, nothing is frozen"
+
+
+def there(aimed: Target) -> list[str]:
+    """The programs, if there is anybody who knows them."""
+    try:
+        return list(aimed.programs.states())
+    except supervise.NotRunning:
+        return []
 
 
 def tried(do: Callable[[str], object], name: str, word: str) -> str:

@@ -11,10 +11,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import dropwhile
 from typing import Any
 
-from chaos import verdict, watch
+from chaos import verdict
 from chaos.catalogue import Drill, made, python
 from chaos.drill import Outcome
 from chaos.verdict import Bounds, Window
@@ -24,7 +23,7 @@ SIMULATOR = "simulator"  # the program that is the source: without it, it has no
 BROKERS = {"kafka-1", "kafka-2", "kafka-3"}  # poison can be sent only while they run
 TAKES = ("hold", "source_in_turn", "pages_again")  # the actions that take their time
 OVER_EACH_OTHER = 0.5  # of the faults begin before the one before has ended
-REST_S = (15.0, 45.0)  # after a fault that nothing overlaps
+REST_S = (5.0, 35.0)  # once it can be told whether the promise held again in its bound
 GRACE_S = 60.0  # after a fault, for its alert to be seen
 LONG_S = 630.0  # for an alert that looks ten minutes back to be silent again
 
@@ -100,7 +99,18 @@ def drawn(drills: Sequence[Drill], minutes: float, seed: int) -> list[Part]:
         if free and chance.random() < OVER_EACH_OTHER:
             begins += chance.uniform(5, max(6.0, last - begins))
         else:
-            begins = max(begins, last) + chance.uniform(*REST_S)
+            begins = max(begins, last + patience(parts)) + chance.uniform(*REST_S)
+
+
+def patience(parts: Sequence[Part]) -> float:
+    """How long after the last of these, which may lie over each other, the promise may be broken, and be seen to be."""
+    groups = together([(part, Window(part.begins, part.ends, part.ends)) for part in parts])
+    return bound(groups[-1][0]) + verdict.LATE_S if groups else 0.0
+
+
+def bound(some: Sequence[Part]) -> float:
+    """Seconds until the promise must hold again after faults over each other: twice that of the longest."""
+    return max(part.drill.bounds.recover_s for part in some) * (1 if len(some) == 1 else 2)
 
 
 def composed(parts: Sequence[Part], minutes: float, seed: int, title: str = "") -> Drill:
@@ -143,7 +153,10 @@ def bounds(parts: Sequence[Part]) -> Bounds:
     each = [part.drill.bounds for part in parts]
     allow = {name for one in each for name in (*one.expect, *one.allow)} | {"UsersLate", "CanaryMissing"}
     return Bounds(
-        expect=(), allow=tuple(sorted(allow)), recover_s=max((one.recover_s for one in each), default=30.0) * 2
+        expect=(),
+        allow=tuple(sorted(allow)),
+        recover_s=max((one.recover_s for one in each), default=30.0) * 2,
+        sets_aside=any(one.sets_aside for one in each),
     )
 
 
@@ -151,25 +164,17 @@ def judged(outcome: Outcome, parts: Sequence[Part]) -> Outcome:
     """The verdict, and for each fault whether its own alert was seen, and whether the promise held again after it."""
     if outcome.verdict is None:
         return outcome
-    silent = [
-        f"{part.turn}: {part.drill.name} was seen by none of {', '.join(part.drill.bounds.expect)}"
-        for part in parts
-        if part.drill.bounds.expect and not seen(outcome, part)
-    ]
+    wrong = [f"{part.turn}: {part.drill.name}: {one}" for part in parts for one in unnoticed(outcome, part)]
     late = recoveries(outcome, parts)
-    return replace(outcome, verdict=replace(outcome.verdict, failed=(*outcome.verdict.failed, *silent, *late)))
+    return replace(outcome, verdict=replace(outcome.verdict, failed=(*outcome.verdict.failed, *wrong, *late)))
 
 
-def seen(outcome: Outcome, part: Part) -> str:
-    """The part's alert that began to fire in its time: one that fires already is of an earlier fault."""
+def unnoticed(outcome: Outcome, part: Part) -> list[str]:
+    """What this part's alert, or the page in its time, did not say, or said too late."""
     bounds, window = part.drill.bounds, of(outcome, part)
-    said = [
-        note
-        for note in outcome.notes
-        if note.source == watch.ALERTS and "firing" in note.values and window.began <= note.at <= window.ended + GRACE_S
-    ]
-    fresh = list(dropwhile(lambda note: verdict.wanted(bounds, note), said))
-    return verdict.alerts(bounds, window, fresh).seen
+    until = [note for note in outcome.notes if note.at <= window.ended + GRACE_S]
+    of_page = verdict.unseen(bounds, verdict.page(window, outcome.notes))
+    return [*verdict.undetected(bounds, verdict.alerts(bounds, window, until)), *of_page]
 
 
 def recoveries(outcome: Outcome, parts: Sequence[Part]) -> list[str]:
@@ -180,13 +185,13 @@ def recoveries(outcome: Outcome, parts: Sequence[Part]) -> list[str]:
     groups = together([(part, of(outcome, part)) for part in parts])
     for n, (some, began, ended) in enumerate(groups):
         until = groups[n + 1][1] if n + 1 < len(groups) else outcome.window.until
-        bound = max(part.drill.bounds.recover_s for part in some) * (1 if len(some) == 1 else 2)
+        at_most = bound(some)
         found = verdict.flow(Window(began, ended, until), outcome.read, outcome.notes)
         who = ", ".join(f"{part.turn}: {part.drill.name}" for part in some)
-        if found.recover_s is None and until - ended > bound + verdict.LATE_S:
+        if found.recover_s is None and until - ended > at_most + verdict.LATE_S:
             wrong.append(f"{who}: the promise did not hold again within {until - ended:.0f} s")
-        elif found.recover_s is not None and found.recover_s > bound:
-            wrong.append(f"{who}: {found.recover_s:.0f} s until the promise held; the bound is {bound:.0f} s")
+        elif found.recover_s is not None and found.recover_s > at_most:
+            wrong.append(f"{who}: {found.recover_s:.0f} s until the promise held; the bound is {at_most:.0f} s")
         wrong += [f"{who}: {sentence}" for sentence in verdict.relapse(found)]
     return wrong
 

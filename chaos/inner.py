@@ -17,7 +17,7 @@ import psutil
 
 from chaos import clock, disk, points, target
 from chaos import wires as of_wires
-from chaos.faults import tried
+from chaos.faults import there, tried
 from chaos.programs import until
 from chaos.target import Target
 from engines import clocks, supervise
@@ -136,11 +136,13 @@ def undo(configuration: Configuration = None) -> str:
         RuntimeError: not all of it could be undone; the text says what, and the rest is.
     """
     aimed = target.of(configuration)
+    if not aimed.broken:
+        return "nothing was broken"
     wrong = [
         tried(lambda _: points.disarm(aimed.state), "kill points", "disarm"),
         tried(lambda _: whole(aimed), "wires", "mend"),
     ]
-    for program in aimed.programs.states():
+    for program in there(aimed):
         wrong.append(tried(partial(writing, aimed), program, "let write"))
         if clocks.file(aimed.state, program).is_file():
             wrong.append(tried(lambda name: clock.shift(aimed.state, name, 0), program, "set the clock of"))

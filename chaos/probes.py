@@ -21,6 +21,8 @@ from services.hops import SILENT
 
 OK = "ok"
 FRESH_S = 10.0  # docs/slo.md: a user is in both stores within 10 s of the fetch
+MINUTE_S = 60.0
+LOOKED_AT_S = verdict.LATE_S + verdict.HELD_S  # who is fetched in the last of it could be late again, and be seen
 STEADY_S = 4.0  # the promise holds again when it has held so long
 
 Configuration = Mapping[str, Any] | None
@@ -77,12 +79,26 @@ def users_agree(patience_s: float = 90, configuration: Configuration = None) -> 
     aimed = target.of(configuration)
     last = aimed.evidence[-1] if aimed.evidence else None
     if last is None or aimed.broken:
+        hold(aimed)
         try:
             last = collect(aimed.settings, patience_s)
         except (*SILENT, NotFollowed) as error:
             return f"{type(error).__name__}: {str(error)[:300]}"
         aimed.evidence.append(last)
     return verdict.users(last, aimed.evidence[0]).sentence() or OK
+
+
+def hold(aimed: Target) -> None:
+    """
+    Wait after a fault until it can be told that nobody was late again, and all that it touched can be compared.
+
+    Sums are compared by whole minutes: the minute in which it ended must be over, or another drill follows, at whose
+    end it is.
+    """
+    until = aimed.again_at + LOOKED_AT_S
+    if aimed.again_at and not aimed.followed:
+        until = max(until, (aimed.again_at // MINUTE_S + 1) * MINUTE_S + 1)
+    time.sleep(max(0.0, until - time.time()))
 
 
 def promise_again(configuration: Configuration = None) -> str:
@@ -94,6 +110,7 @@ def promise_again(configuration: Configuration = None) -> str:
     """
     aimed = target.of(configuration)
     said = patient(lambda: late(aimed) or stopped(aimed), aimed.patience_s, STEADY_S)
+    aimed.again_at = time.time()
     if said != OK:
         raise ActivityFailed(f"not within {aimed.patience_s:.0f} s: {said}")
     return said

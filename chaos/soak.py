@@ -41,7 +41,9 @@ MAY_GROW = {MEMORY: (0.10, 20.0), FILES: (0.10, 10.0), STATE: (0.25, 20.0)}
 # in a table of that size. Its heap, by its own metric, was 98 MB all the hour in which 45 MB more of it were touched.
 FILLS = {"jaeger": 64.0}
 DISK_A_USER = 20_000  # bytes of all logs, indexes, replicas and traces that one more user may leave behind
-SEEN = 0.5  # of the rounds each thing must have been seen in
+SEEN = 0.5  # of the rounds each thing must have been seen in, and of the users who were to come
+THIRDS = 3
+JUMP = 2.0  # times what it may grow in an hour is too much at once
 WHOLE = "the whole"
 LAG_S = 10.0  # the median lag of the last third may be so much
 
@@ -160,7 +162,7 @@ def lasted(life: Sequence[Sample]) -> float:
 
 
 def growth(what: str, of: str, life: Sequence[Sample]) -> Growth:
-    """The slope of a life, or of its later half, if that is flatter: what a fault has left behind once is no growth."""
+    """The slope of a life, or of its later half if that is flatter: a step that a fault left is none."""
     used = warm(life)
     share, least = MAY_GROW[what]
     middle = median([one.value for one in used])
@@ -168,7 +170,12 @@ def growth(what: str, of: str, life: Sequence[Sample]) -> Growth:
     later = used[len(used) // 2 :] if seconds >= 2 * LEAST_S else used
     slope = min(slope_of([(one.at, one.value) for one in some]) for some in (used, later)) * 3600
     fills = FILLS.get(of, 0.0) if what == MEMORY else 0.0
-    may = max(share * middle, least, fills) * (1.0 if seconds >= LEAST_S else 3600 / seconds)
+    bound = max(share * middle, least, fills)
+    may = bound * (1.0 if seconds >= LEAST_S else 3600 / seconds)
+    tenth = -(-len(used) // 10)
+    jump = median([one.value for one in used[-tenth:]]) - median([one.value for one in used[:tenth]])
+    if jump > JUMP * bound:
+        slope = max(slope, jump / seconds * 3600)
     return Growth(what, of or WHOLE, used[-1].value, round(slope, 2), may, seconds)
 
 
@@ -190,9 +197,9 @@ def median(values: Iterable[float]) -> float:
     return ordered[len(ordered) // 2] if ordered else 0.0
 
 
-def failures(found: Sequence[Sample]) -> list[str]:
-    """A sentence for each thing that grew, stayed behind, or was not measured."""
-    wrong = [*(one.wrong for one in growths(found) if one.wrong), *unmeasured(found)]
+def failures(found: Sequence[Sample], seconds: float, rate: float) -> list[str]:
+    """A sentence for each thing that grew, stayed behind, or was not measured; `rate` is in users a second."""
+    wrong = [*(one.wrong for one in growths(found) if one.wrong), *unmeasured(found, seconds, rate)]
     disk, users = of(found, DISK), of(found, USERS)
     if len(disk) > 1 and len(users) > 1 and users[-1][1] > users[0][1]:
         a_user = (disk[-1][1] - disk[0][1]) * 1e6 / (users[-1][1] - users[0][1])
@@ -205,16 +212,21 @@ def failures(found: Sequence[Sample]) -> list[str]:
     return wrong
 
 
-def unmeasured(found: Sequence[Sample]) -> list[str]:
-    """A sentence for each thing of which too little was seen to say that it does not grow."""
+def unmeasured(found: Sequence[Sample], seconds: float, rate: float) -> list[str]:
+    """A sentence for each thing of which too little was seen to say that it does not grow, in any third of the time."""
     if not found:
         return ["nothing could be measured"]
-    rounds = int((found[-1].at - found[0].at) / EVERY_S)
-    seen = {what: len(of(found, what)) for what in (STATE, DISK, LAG, USERS)}
-    wrong = [f"{what}: measured {n} times of {rounds}" for what, n in seen.items() if n < rounds * SEEN]
-    users = [value for _, value in of(found, USERS)]
-    if users and users[-1] <= users[0]:
-        wrong.append(f"users: none came in all the time, {users[-1]:,.0f} are there")
+    rounds, begin = int(seconds / THIRDS / EVERY_S), found[0].at
+    wrong = []
+    for what in (STATE, DISK, LAG, USERS):
+        at = [int((when - begin) / seconds * THIRDS) for when, _ in of(found, what)]
+        fewest = min(at.count(n) for n in range(THIRDS))
+        if fewest < rounds * SEEN:
+            wrong.append(f"{what}: measured {fewest} times of {rounds} in a third of the time")
+    there = [value for _, value in of(found, USERS)]
+    came = there[-1] - there[0] if there else 0.0
+    if came < rate * seconds * SEEN:
+        wrong.append(f"users: {came:,.0f} came, of some {rate * seconds:,.0f}")
     measured = {one.of for one in growths(found) if one.what == MEMORY}
     short = sorted({one.of for one in found if one.what == MEMORY} - measured)
     least = (WARM_S + SHORT_S) / 60

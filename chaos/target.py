@@ -7,6 +7,7 @@ they make it from the environment.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from threading import Event
 from typing import Any
 
 from chaos import programs
@@ -64,7 +65,10 @@ class Target:
     programs: programs.Programs
     watch: Watch | None = None
     patience_s: float = 120.0  # until the promise must hold again
-    broken: bool = False  # the method has begun
+    broken: bool = True  # the method has begun; until then a rollback has nothing to put back
+    again_at: float = 0.0  # when the promise held again (Unix time)
+    followed: bool = False  # by another drill, whose comparison has the minute in which this one ends
+    stopped: Event = field(default_factory=Event)  # what takes its time ends now
     owed: dict[str, Callable[[], object]] = field(default_factory=dict)  # what a rollback must mend first
     evidence: list[Evidence] = field(default_factory=list)  # each time the users were compared, oldest first
 

@@ -7,7 +7,7 @@ fired unasked, the promise held again too late, the page stopped answering, or t
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
+from itertools import dropwhile, pairwise
 from typing import Any
 
 from chaos import watch
@@ -21,7 +21,6 @@ HELD_S = 10.0  # the promise holds again when nobody has been late for so long
 BROKEN = 0.01  # of the users may be late: docs/slo.md
 SHOWN = 5
 SETS = ("lost", "doubled", "phantom", "wrong")  # of users
-DEAD_LETTERS = "DeadLetters"
 WATCHDOG = "Watchdog"
 # Told after many drills, and rightly: the week's budget of late users is being spent, and programs start again often.
 OF_DRILLING = ("FreshnessBurn14x", "FreshnessBurn6x", "FreshnessBurn3x", "FreshnessBurn1x", "ProcessRestarting")
@@ -39,6 +38,7 @@ class Bounds:
     fall silent instead, as nobody is left to fire. `page_answers`: so fast must the dashboard be drawn throughout, and
     `page_says`: these words must stand in its boxes meanwhile. `alone`: it has no place in a game day. `reads_again`:
     the lanes read the whole topic again, and the promise may take as much longer as that takes at AGAIN_PER_S.
+    `sets_aside`: users are spoilt on their way, and become dead letters.
     """
 
     expect: tuple[str, ...]
@@ -52,6 +52,7 @@ class Bounds:
     page_says: tuple[str, ...] = ()
     alone: bool = False
     reads_again: bool = False
+    sets_aside: bool = False
 
     def recovery_s(self, messages: int) -> float:
         """The bound on recovery with so many messages on the topic."""
@@ -144,6 +145,7 @@ def few(ids: Iterable[str]) -> str:
 def users(found: Evidence, before: Evidence | None = None) -> Users:
     """Compare the sets; what strangers had put on the topic `before` the drill is not its doing."""
     had = users(before) if before else Users()
+    strangers = set(had.doubled) - set(found.must or ())
     lost = set(found.must or ()) - set(found.stored) - set(found.dead)
     lost |= {user for user in found.on_topic if user not in found.stored} & set(found.must or found.on_topic)
     lost |= set(found.poison) - set(found.letters)
@@ -159,7 +161,7 @@ def users(found: Evidence, before: Evidence | None = None) -> Users:
     } | set(found.totals)
     return Users(
         lost=tuple(sorted(lost)),
-        doubled=tuple(sorted(twice - set(had.doubled))),
+        doubled=tuple(sorted(twice - strangers)),
         phantom=tuple(sorted(phantom - set(had.phantom))),
         wrong=tuple(sorted(wrong)),
         unknown=("phantom",) if found.served is None else (),
@@ -171,9 +173,10 @@ def alerts(bounds: Bounds, window: Window, notes: Sequence[Note]) -> Alerts:
     if bounds.silence:
         return of_silence(bounds, window, notes)
     said = [note for note in notes if note.source == watch.ALERTS and watch.DOWN not in note.values]
-    before = {name for note in said if note.at < window.began for name in note.values["firing"]}
-    before |= {name for note in notes if note.at < window.began for name in note.values.get("active", {})}
+    before = [note for note in said if note.at < window.began]
     during = [note for note in said if window.began <= note.at]
+    if before and wanted(bounds, before[-1]):  # what fires already is of an earlier fault
+        during = list(dropwhile(lambda note: wanted(bounds, note), during))
     firing = [(note.at, name) for note in during for name in sorted(wanted(bounds, note))]
     seen = firing[0][1] if firing else ""
     pending = [note.at for note in during if set(bounds.expect) & {*note.values["pending"], *note.values["firing"]}]
@@ -185,7 +188,7 @@ def alerts(bounds: Bounds, window: Window, notes: Sequence[Note]) -> Alerts:
         pending_s=since(window.began, pending[:1]),
         detect_s=since(window.began, [at for at, _ in firing[:1]]),
         cleared_s=since(window.ended, silent[:1]),
-        unexpected=unexpected(bounds, window, notes, before),
+        unexpected=unexpected(bounds, window, notes),
         fired=tuple(fired),
     )
 
@@ -206,20 +209,33 @@ def of_silence(bounds: Bounds, window: Window, notes: Sequence[Note]) -> Alerts:
         seen=f"silence of the {WATCHDOG}" if began else "",
         detect_s=round(began + SILENT_S - window.began, 1) if began else None,
         cleared_s=round(max(0.0, ended - window.ended), 1) if ended and ended < window.until else None,
-        unexpected=unexpected(bounds, window, notes, set()),
+        unexpected=unexpected(bounds, window, notes),
     )
 
 
-def unexpected(bounds: Bounds, window: Window, notes: Sequence[Note], before: set[str]) -> dict[str, str]:
-    """Those that somebody was told of, though neither expected nor allowed, and silent before the fault."""
-    fine = {*bounds.expect, *bounds.allow, *before, *OF_DRILLING, WATCHDOG}
-    return {
-        name: severity
-        for note in notes
-        if note.source == watch.TOLD and note.at >= window.began
-        for name, severity in note.values.get("active", {}).items()
-        if name not in fine
-    }
+def unexpected(bounds: Bounds, window: Window, notes: Sequence[Note]) -> dict[str, str]:
+    """Those that somebody was told of, though neither expected nor allowed, and not all the time since before."""
+    fine = {*bounds.expect, *bounds.allow, *OF_DRILLING, WATCHDOG}
+    told = [note for note in notes if note.source == watch.TOLD and "active" in note.values]
+    since_before = {name for note in told if note.at < window.began for name in note.values["active"]}
+    found: dict[str, str] = {}
+    for note in told:
+        if note.at < window.began:
+            continue
+        since_before &= set(note.values["active"])
+        found |= {name: how for name, how in note.values["active"].items() if name not in fine | since_before}
+    return found
+
+
+def unwatched(bounds: Bounds, window: Window, notes: Sequence[Note]) -> list[str]:
+    """Who was asked what fires, and answered less than half of the time; a drill that blinds them is judged by that."""
+    wrong = []
+    for source in () if bounds.silence else (watch.ALERTS, watch.TOLD):
+        during = [note for note in notes if note.source == source and window.began <= note.at]
+        silent = [note for note in during if watch.DOWN in note.values]
+        if len(silent) > len(during) / 2:
+            wrong.append(f"nobody could say which alerts fired: {source}: {silent[0].values[watch.DOWN]}")
+    return wrong
 
 
 def since(begin: float, at: Sequence[float]) -> float | None:
@@ -335,24 +351,41 @@ def judge(
             failed.append(f"{len(ids):,} {word}: {few(ids)}")
     if of_users.wrong:
         failed.append(f"{len(of_users.wrong):,} wrong sums: {few(of_users.wrong)}")
-    if DEAD_LETTERS not in (*bounds.expect, *bounds.allow):
+    if not bounds.sets_aside:
         aside = (set(after.dead) - set(before.dead)) & set(after.must or ())
         if aside:
             failed.append(f"{len(aside):,} users were set aside, though nothing was wrong with them: {few(aside)}")
-    if (bounds.expect or bounds.silence) and of_alerts.detect_s is None:
-        failed.append(f"silent: none of {', '.join(bounds.expect) or WATCHDOG + ' falling silent'} was seen")
-    elif of_alerts.detect_s is not None and of_alerts.detect_s > bounds.detect_s:
-        failed.append(f"{of_alerts.seen} after {of_alerts.detect_s:.0f} s; the bound is {bounds.detect_s:.0f} s")
+    failed += undetected(bounds, of_alerts)
+    failed += unwatched(bounds, window, notes)
     failed += [f"{name} called somebody, unasked" for name, how in of_alerts.unexpected.items() if how == PAGE]
     if of_flow.recover_s is None:
         failed.append("late: the promise did not hold again while it was looked at")
     elif of_flow.recover_s > (bound := bounds.recovery_s(sum(before.on_topic.values()))):
         failed.append(f"late: {of_flow.recover_s:.0f} s until the promise held; the bound is {bound:.0f} s")
+    elif not of_flow.later:
+        failed.append("nobody who was fetched after the promise had held was looked at")
     failed += relapse(of_flow)
-    if bounds.page_answers is not None and (of_page.silent or of_page.slowest_ms > bounds.page_answers * 1000):
-        failed.append(f"the page: {of_page.silent} answers missing, the slowest took {of_page.slowest_ms:.0f} ms")
-    failed += [f"the page never said {word}" for word in bounds.page_says if word not in " ".join(of_page.says)]
+    failed += unseen(bounds, of_page)
     return Verdict(of_users, of_alerts, of_flow, of_page, tuple(failed))
+
+
+def undetected(bounds: Bounds, found: Alerts) -> list[str]:
+    """The expected alert was silent, or late."""
+    if (bounds.expect or bounds.silence) and found.detect_s is None:
+        return [f"silent: none of {', '.join(bounds.expect) or WATCHDOG + ' falling silent'} was seen"]
+    if found.detect_s is not None and found.detect_s > bounds.detect_s:
+        return [f"{found.seen} after {found.detect_s:.0f} s; the bound is {bounds.detect_s:.0f} s"]
+    return []
+
+
+def unseen(bounds: Bounds, found: Page) -> list[str]:
+    """The page did not answer, or did not say what it had to."""
+    wrong = []
+    if bounds.page_answers is not None:
+        slow = found.slowest_ms > bounds.page_answers * 1000
+        if found.silent or slow or not found.answers:
+            wrong.append(f"the page: {found.silent} answers missing, the slowest took {found.slowest_ms:.0f} ms")
+    return wrong + [f"the page never said {word}" for word in bounds.page_says if word not in " ".join(found.says)]
 
 
 def relapse(found: Flow) -> list[str]:

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from chaos import __main__ as chaos
-from chaos import catalogue, drill, keep, programs, target, watch
+from chaos import catalogue, drill, faults, inner, keep, probes, programs, target, watch
 from chaos.catalogue import python
 from chaos.drill import NotStarted
 from chaos.evidence import Evidence, Passage
 from chaos.verdict import Bounds, Window
+from engines.supervise import NotRunning
 from observability import lock, settings
 
 
@@ -84,6 +85,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     aimed = target.Target(env, settings.read(target.Settings, env), toys)
     monkeypatch.setattr(watch, "EVERY_S", dict.fromkeys(watch.SOURCES, 0.05))
     monkeypatch.setattr("chaos.probes.STEADY_S", 0.2)
+    monkeypatch.setattr("chaos.probes.LOOKED_AT_S", 1.0)
+    aimed.followed = True
     monkeypatch.setattr("chaos.probes.deaf", lambda _: "")
     monkeypatch.setattr("chaos.probes.collect", lambda *_: evidence())
     yield World(aimed, toys)
@@ -154,6 +157,51 @@ def test_a_drill_that_is_interrupted_puts_everything_back(world: World, sign: si
     assert outcome.left == []
     assert signal.getsignal(sign) == before
     assert keep.keep(outcome, world.aimed)["verdict"] == "STOPPED"
+
+
+def test_a_second_ctrl_c_loses_no_report_and_no_fault_is_ordered_after_the_rollback(world: World, monkeypatch):
+    ordered: list[dict[str, Any]] = []
+
+    def order(faults: dict[str, Any], _: Any = None) -> str:
+        time.sleep(0.5)
+        ordered.append(faults)
+        return "ordered"
+
+    monkeypatch.setattr("chaos.faults.source", order)
+    kinds = [{"a": {}}, {"b": {}}, {"c": {}}]
+    turn = python("action", "turn", "chaos.faults", "source_in_turn", faults=kinds, seconds=1)
+    for seconds in (1.8, 2.0):
+        after(seconds, lambda: os.kill(os.getpid(), signal.SIGINT))
+    outcome = drill.run(killing(turn | {"background": True}, hold(5)), world.aimed, print, world.asked())
+    assert (outcome.verdict, outcome.stopped, outcome.left) == (None, "interrupted", [])
+    assert [one for one in ordered if one] in ([{"a": {}}], [{"a": {}}, {"b": {}}])
+    assert ordered[-1] == {}
+    assert world.toys.gone == set()
+
+
+def test_users_are_compared_once_it_can_be_told_whether_they_are_late_again(world: World, monkeypatch):
+    slept: list[float] = []
+    monkeypatch.setattr("chaos.probes.time.sleep", slept.append)
+    world.aimed.again_at = time.time()
+    probes.hold(world.aimed)
+    world.aimed.followed = False
+    probes.hold(world.aimed)
+    assert slept[0] == pytest.approx(1.0, abs=0.5)
+    assert (world.aimed.again_at + slept[1]) // 60 > world.aimed.again_at // 60
+
+
+def test_a_rollback_asks_again_what_there_is_and_leaves_alone_what_was_not_broken(world: World, monkeypatch):
+    told = {target.KEY: world.aimed}
+    world.aimed.broken = False
+    assert faults.restore(told) == inner.undo(told) == "nothing was broken"
+    world.aimed.broken = True
+    world.toys.gone = {"kafka-1"}
+    states = [NotRunning("busy")]
+    whole = world.toys.states
+    monkeypatch.setattr(world.toys, "states", lambda: (_ for _ in ()).throw(states.pop()) if states else whole())
+    monkeypatch.setattr("chaos.faults.up", lambda _: "up")
+    assert faults.restore(told) == "everything is started, nothing is frozen"
+    assert world.toys.gone == set()
 
 
 def test_a_guard_that_trips_stops_the_drill_and_puts_everything_back(world: World):

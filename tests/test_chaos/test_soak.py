@@ -38,7 +38,7 @@ def grown(found: list[Sample]) -> list[str]:
 
 def test_a_steady_system_with_faults_passes():
     steady = [*life(MEMORY, "spark", 0, 1, 1400, 5), *life(FILES, "spark", 0, 1, 300, 1), *whole()]
-    assert soak.failures(steady) == []
+    assert soak.failures(steady, 3600, 50) == []
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_steady_system_with_faults_passes():
     ids=["memory", "files", "disk", "lag"],
 )
 def test_what_grows_fails_by_its_name(planted: list[Sample], sentence: str):
-    (found,) = soak.failures(planted)
+    (found,) = soak.failures(planted, 3600, 50)
     assert found.startswith(sentence[:-2])
 
 
@@ -72,6 +72,8 @@ def test_a_short_life_may_grow_in_its_own_time_what_a_long_one_may_in_an_hour():
 def test_a_step_is_no_growth_but_what_still_grows_in_the_later_half_is():
     step = [one._replace(value=one.value + 90 * (one.at > 1500)) for one in life(FILES, "spark", 0, 1, 450, 0)]
     assert grown(step) == []
+    jump = [one._replace(value=one.value + 2400 * (one.at > 3000)) for one in life(MEMORY, "spark", 0, 1, 1400, 0)]
+    assert "spark memory MB: +" in grown(jump)[0]
     late = [one._replace(value=one.value + max(0.0, one.at - 1500) / 10) for one in life(FILES, "spark", 0, 1, 450, 0)]
     assert "spark open files: +" in grown(late)[0]
 
@@ -84,12 +86,13 @@ def test_a_table_that_is_filled_for_the_first_time_is_no_growth_beyond_its_size(
 
 UNSEEN = {
     "nothing": ([], "nothing could be measured"),
-    "no lag": ([one for one in whole() if one.what != LAG], "lag s: measured 0 times of 359"),
+    "no lag": ([one for one in whole() if one.what != LAG], "lag s: measured 0 times of 120 in a third of the time"),
     "half a state": (
         [one for one in whole() if one.what != STATE or one.at < 1500],
-        "state MB: measured 150 times of 359",
+        "state MB: measured 0 times of 120 in a third of the time",
     ),
-    "no user": (whole(users=0.0), "users: none came in all the time, 0 are there"),
+    "few users": (whole(users=20.0), "users: 71,800 came, of some 180,000"),
+    "no user": (whole(users=0.0), "users: 0 came, of some 180,000"),
     "a program that never lived": (
         [*whole(), *(one for n in range(8) for one in life(MEMORY, "spark", 400 * n, 0.1, 900, 0, pid=n))],
         "spark: not measured, it never ran for 10 minutes",
@@ -100,7 +103,12 @@ UNSEEN = {
 @pytest.mark.parametrize("planted", UNSEEN)
 def test_what_could_not_be_measured_fails_by_its_name(planted: str):
     found, sentence = UNSEEN[planted]
-    assert soak.failures(sorted(found)) == [sentence]
+    assert soak.failures(sorted(found), 3600, 50) == [sentence]
+
+
+def test_a_sampler_that_ended_before_the_soak_did_is_told():
+    said = soak.failures([one for one in whole() if one.at < 1300], 3600, 50)
+    assert [one.split(":")[0] for one in said] == [STATE, DISK, LAG, USERS, "users"]
 
 
 def test_a_soak_has_a_fault_every_few_minutes_within_its_time():
@@ -112,7 +120,7 @@ def test_a_soak_has_a_fault_every_few_minutes_within_its_time():
 
 def test_the_curves_name_every_program_and_the_verdict():
     found = [*life(MEMORY, "ingest", 0, 1, 120, 90), *whole()]
-    page = soak.html("A soak", found, [(600.0, 660.0)], "FAIL", soak.failures(found))
+    page = soak.html("A soak", found, [(600.0, 660.0)], "FAIL", soak.failures(found, 3600, 50))
     assert "FAIL" in page
     assert "ingest memory MB" in page
     assert "STOPPED" in soak.html("A soak", [], [], "STOPPED", ["interrupted"])
