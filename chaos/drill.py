@@ -191,7 +191,7 @@ def until_silent(bounds: Bounds, target: Target, say: Say) -> None:
         if not (target.watch.last(watch.METRICS) or {}).get(watch.SETTLED):
             return "Prometheus has not run for long enough to fire anything (vigie:watching:settled)"
         pages = {name for name, how in said["firing"].items() if how == verdict.PAGE} - {*verdict.OF_DRILLING}
-        return ", ".join(sorted(pages | set(bounds.expect) & {*said["firing"], *said["pending"]}))
+        return ", ".join(sorted(pages | verdict.awaited(bounds, said)))
 
     try:
         if not target.programs.states():

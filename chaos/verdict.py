@@ -33,7 +33,8 @@ class Bounds:
     """
     What an experiment says of itself, in seconds where it is a time.
 
-    One alert of `expect` must fire with this severity within `detect_s`; those of `allow` may fire too. The promise
+    One alert of `expect` must fire with this severity within `detect_s`, and they must name all parts of `of` (stores,
+    lanes, jobs: the labels of watch.PARTS); those of `allow` may fire too. The promise
     must hold again within `recover_s`, and the alert's silence is waited for `clear_s`. `silence`: the Watchdog must
     fall silent instead, as nobody is left to fire. `page_answers`: so fast must the dashboard be drawn throughout, and
     `page_says`: these words must stand in its boxes meanwhile. `alone`: it has no place in a game day. `reads_again`:
@@ -42,6 +43,7 @@ class Bounds:
     """
 
     expect: tuple[str, ...]
+    of: tuple[str, ...] = ()
     severity: str = "ticket"
     allow: tuple[str, ...] = ()
     recover_s: float = 30.0
@@ -194,9 +196,25 @@ def alerts(bounds: Bounds, window: Window, notes: Sequence[Note]) -> Alerts:
 
 
 def wanted(bounds: Bounds, note: Note) -> set[str]:
-    """The expected alerts that fire in this note, with the severity that was expected."""
+    """The expected alerts that fire in this note, with the severity and of the parts that were expected."""
     firing: Mapping[str, str] = note.values["firing"]
-    return {name for name in bounds.expect if firing.get(name) == bounds.severity}
+    found = {name for name in bounds.expect if firing.get(name) == bounds.severity}
+    return found if set(bounds.of) <= {part for name in found for part in parts(note.values, "firing", name)} else set()
+
+
+def parts(said: Mapping[str, Any], state: str, name: str) -> set[str]:
+    """What of the system an alert in this state (pending, firing) names."""
+    return set(said.get(f"{state} of", {}).get(name, ()))
+
+
+def awaited(bounds: Bounds, said: Mapping[str, Any]) -> set[str]:
+    """The expected alerts that fire or are about to, of any part that was expected."""
+    return {
+        name
+        for state in ("firing", "pending")
+        for name in set(bounds.expect) & set(said[state])
+        if not bounds.of or parts(said, state, name) & set(bounds.of)
+    }
 
 
 def of_silence(bounds: Bounds, window: Window, notes: Sequence[Note]) -> Alerts:

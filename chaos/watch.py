@@ -28,6 +28,7 @@ from spark.contract import DATABASE, KEYSPACE, LEDGER, NEWEST_USERS, STATS, Ledg
 ALERTS, TOLD, METRICS, MONGODB, CASSANDRA, OUTBOX, PAGE, DISK = SOURCES = (
     "alerts", "told", "metrics", "mongodb", "cassandra", "outbox", "page", "disk",
 )  # fmt: skip
+PARTS = ("store", "lane", "job", "broker", "topic")  # the labels by which an alert names a part
 DOWN = "down"  # the key of a note of which there is no answer; its value says why
 SETTLED = "settled"  # 1 once Prometheus lets alerts fire
 PATIENCE_S = 2.0
@@ -69,11 +70,18 @@ class Places:
 
 
 def alerts(places: Places) -> dict[str, Any]:
-    """Every alert that Prometheus has as pending or firing, with its severity: `firing: {name: severity}`."""
-    found: dict[str, dict[str, str]] = {"firing": {}, "pending": {}}
+    """
+    Every alert that Prometheus has as pending or firing, with its severity, and the parts that each names.
+
+    `firing: {name: severity}`, `firing of: {name: [store, lane, job, …]}`, and the same of `pending`.
+    """
+    found: dict[str, Any] = {"firing": {}, "pending": {}, "firing of": {}, "pending of": {}}
     for one in query(places.prometheus, "ALERTS"):
         labels = one["metric"]
-        found[labels["alertstate"]][labels["alertname"]] = labels.get("severity", "")
+        state, name = labels["alertstate"], labels["alertname"]
+        found[state][name] = labels.get("severity", "")
+        parts = {labels[what] for what in PARTS if what in labels}
+        found[f"{state} of"][name] = sorted(parts.union(found[f"{state} of"].get(name, ())))
     return found
 
 

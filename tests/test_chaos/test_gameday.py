@@ -101,12 +101,14 @@ def day(parts: list[gameday.Part], until: float, notes: list[Note], read: Eviden
     return found.failed
 
 
-def firing(begin: int, end: int, **alerts: tuple[int, int]) -> list[Note]:
-    """A note a second; each alert fires from its first second up to its second one."""
-    return [
-        Note(at, ALERTS, {"firing": {name: "ticket" for name, (a, b) in alerts.items() if a <= at < b}, "pending": {}})
-        for at in range(begin, end)
-    ]
+def firing(begin: int, end: int, *stores: str, **alerts: tuple[int, int]) -> list[Note]:
+    """A note a second; each alert fires from its first second up to its second one, and names these stores, or both."""
+    notes = []
+    for at in range(begin, end):
+        names = [name for name, (a, b) in alerts.items() if a <= at < b]
+        of = dict.fromkeys(names, list(stores or ("cassandra", "mongodb")))
+        notes.append(Note(at, ALERTS, {"firing": dict.fromkeys(names, "ticket"), "firing of": of, "pending": {}}))
+    return notes
 
 
 def test_a_fault_of_the_day_that_no_alert_saw_fails_the_day_by_its_name():
@@ -115,6 +117,7 @@ def test_a_fault_of_the_day_that_no_alert_saw_fails_the_day_by_its_name():
     silent = ("2: cassandra-frozen: silent: none of StoreDown was seen",)
     assert day(parts, 90, firing(0, 90, BrokerDown=(30, 50))) == silent
     assert day(parts, 90, firing(0, 90, BrokerDown=(30, 50), StoreDown=(40, 60))) == ()
+    assert day(parts, 90, firing(0, 90, "mongodb", BrokerDown=(30, 50), StoreDown=(40, 60))) == silent
 
 
 def test_an_alert_that_fires_since_an_earlier_fault_has_not_seen_the_later_one():

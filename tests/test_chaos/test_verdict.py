@@ -57,6 +57,12 @@ def notes(fires_at: float = 1025.0, silent_at: float = 1050.0, name: str = "Brok
     return found
 
 
+def of_part(name: str) -> list[Note]:
+    """The same, and the alert names this part."""
+    more = {"firing of": {"BrokerDown": [name]}}
+    return [note._replace(values=note.values | more) if note.source == ALERTS else note for note in notes()]
+
+
 def judged(after: Evidence = GOOD, seen: list[Note] | None = None, bounds: Bounds = BOUNDS, **more: Any):
     return verdict.judge(bounds, WINDOW, GOOD, after, notes() if seen is None else seen, **more)
 
@@ -81,6 +87,10 @@ PLANTED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "an alert that fired before the fault": (
         lambda: judged(seen=notes(fires_at=990.0, silent_at=1020.0)),
+        "silent: none of BrokerDown was seen",
+    ),
+    "an alert of another part": (
+        lambda: judged(bounds=replace(BOUNDS, of=("cassandra",)), seen=of_part("mongodb")),
         "silent: none of BrokerDown was seen",
     ),
     "nobody who tells": (
@@ -263,6 +273,12 @@ def test_an_alert_that_nobody_is_told_of_is_no_noise_and_a_ticket_is_listed_but_
     found = judged(seen=[*notes(), held_back, ticket])
     assert found.alerts.unexpected == {"SpansDropped": "ticket"}
     assert found.word == "PASS"
+
+
+def test_an_alert_of_the_part_that_is_broken_has_seen_it():
+    assert judged(bounds=replace(BOUNDS, of=("cassandra",)), seen=of_part("cassandra")).word == "PASS"
+    both = verdict.judge(replace(BOUNDS, of=("cassandra", "mongodb")), WINDOW, GOOD, GOOD, of_part("cassandra"))
+    assert both.failed == ("silent: none of BrokerDown was seen",)
 
 
 def test_an_alert_that_fired_before_the_fault_is_none_of_its():

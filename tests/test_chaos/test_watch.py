@@ -82,7 +82,8 @@ def test_alerts_are_told_by_their_state_with_their_severity(answering: tuple[str
     address, pages = answering
     labels = [
         {"alertname": "BrokerDown", "alertstate": "firing", "severity": "ticket"},
-        {"alertname": "UsersLate", "alertstate": "pending", "severity": "page"},
+        {"alertname": "UsersLate", "alertstate": "pending", "severity": "page", "store": "mongodb", "part": "pipeline"},
+        {"alertname": "UsersLate", "alertstate": "pending", "severity": "page", "store": "cassandra"},
     ]
     pages["/api/v1/query"] = {"data": {"result": [{"metric": one, "value": [0, "1"]} for one in labels]}}
     pages["/api/v2/alerts"] = [
@@ -90,5 +91,10 @@ def test_alerts_are_told_by_their_state_with_their_severity(answering: tuple[str
         {"labels": {"alertname": "UnderReplicated", "severity": "ticket"}, "status": {"state": "suppressed"}},
     ]
     places = watch.Places(None, address, address, address)  # type: ignore[arg-type]
-    assert watch.alerts(places) == {"firing": {"BrokerDown": "ticket"}, "pending": {"UsersLate": "page"}}
+    assert watch.alerts(places) == {
+        "firing": {"BrokerDown": "ticket"},
+        "pending": {"UsersLate": "page"},
+        "firing of": {"BrokerDown": []},
+        "pending of": {"UsersLate": ["cassandra", "mongodb"]},
+    }
     assert watch.told(places) == {"active": {"BrokerDown": "ticket"}, "suppressed": {"UnderReplicated": "ticket"}}
