@@ -106,7 +106,7 @@ def firing(begin: int, end: int, *stores: str, **alerts: tuple[int, int]) -> lis
     notes = []
     for at in range(begin, end):
         names = [name for name, (a, b) in alerts.items() if a <= at < b]
-        of = dict.fromkeys(names, list(stores or ("cassandra", "mongodb")))
+        of = {name: list(stores or ("cassandra", "mongodb")) for name in names}
         notes.append(Note(at, ALERTS, {"firing": dict.fromkeys(names, "ticket"), "firing of": of, "pending": {}}))
     return notes
 
