@@ -329,6 +329,7 @@ def test_a_broken_store_is_told_as_one_page_and_one_cause(told: Callable[..., se
         firing("StoreDown", store="cassandra", part="cassandra"),
         firing("StoreErrors", store="cassandra", part="cassandra"),
         firing("TargetDown", job="cassandra", part="cassandra"),
+        firing("LaneStopped", lane="stats"),
         firing("LaneStalled", lane="stats"),
         firing("LagGrowing", lane="stats"),
         firing("LagGrowing", lane="raw"),
