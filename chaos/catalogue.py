@@ -19,8 +19,8 @@ import msgspec
 from chaoslib.exceptions import ChaosException
 from chaoslib.experiment import ensure_experiment_is_valid
 
+from chaos.bounds import Bounds
 from chaos.target import KEY
-from chaos.verdict import Bounds
 from engines.config import Config
 from observability import settings
 

@@ -16,12 +16,13 @@ from chaoslib.exit import exit_gracefully
 from chaoslib.experiment import run_experiment
 from chaoslib.run import RunEventHandler
 
-from chaos import probes, verdict, watch
+from chaos import alerts, probes, verdict, watch
+from chaos.bounds import Bounds, Window
 from chaos.catalogue import LINUX, Drill, lacks
 from chaos.evidence import Evidence
 from chaos.programs import CannotBreak
 from chaos.target import KEY, Target
-from chaos.verdict import Bounds, Verdict, Window
+from chaos.verdict import Verdict
 from chaos.watch import Note, Places, Watch
 
 Say = Callable[[str], None]
@@ -190,8 +191,8 @@ def until_silent(bounds: Bounds, target: Target, say: Say) -> None:
             return "Prometheus does not say what fires"
         if not (target.watch.last(watch.METRICS) or {}).get(watch.SETTLED):
             return "Prometheus has not run for long enough to fire anything (vigie:watching:settled)"
-        pages = {name for name, how in said["firing"].items() if how == verdict.PAGE} - {*verdict.OF_DRILLING}
-        return ", ".join(sorted(pages | verdict.awaited(bounds, said)))
+        pages = {name for name, how in said["firing"].items() if how == alerts.PAGE} - {*alerts.OF_DRILLING}
+        return ", ".join(sorted(pages | alerts.awaited(bounds, said)))
 
     try:
         if not target.programs.states():
@@ -228,7 +229,7 @@ def clear(bounds: Bounds, target: Target, window: Window) -> None:
     """Wait for the alert to come, if it has not, and to be silent again; no longer than it may take."""
 
     def open_() -> str:
-        said = verdict.alerts(bounds, Window(window.began, window.ended, time.time()), target.watch.all())  # type: ignore[union-attr]
+        said = alerts.noticed(bounds, Window(window.began, window.ended, time.time()), target.watch.all())  # type: ignore[union-attr]
         if said.detect_s is None:
             return "not seen" if time.time() < window.began + bounds.detect_s else ""
         return "fires" if said.cleared_s is None and time.time() < window.ended + bounds.clear_s else ""

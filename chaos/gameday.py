@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from chaos import verdict
+from chaos import alerts, verdict
+from chaos.bounds import Bounds, Window
 from chaos.catalogue import Drill, made, python
 from chaos.drill import Outcome
-from chaos.verdict import Bounds, Window
 
 SOURCE = "source"
 SIMULATOR = "simulator"  # the program that is the source: without it, it has no faults to be ordered
@@ -174,7 +174,7 @@ def unnoticed(outcome: Outcome, part: Part) -> list[str]:
     bounds, window = part.drill.bounds, of(outcome, part)
     until = [note for note in outcome.notes if note.at <= window.ended + GRACE_S]
     of_page = verdict.unseen(bounds, verdict.page(window, outcome.notes))
-    return [*verdict.undetected(bounds, verdict.alerts(bounds, window, until)), *of_page]
+    return [*alerts.undetected(bounds, alerts.noticed(bounds, window, until)), *of_page]
 
 
 def recoveries(outcome: Outcome, parts: Sequence[Part]) -> list[str]:

@@ -6,9 +6,10 @@ from html import escape
 from typing import Any
 
 from chaos import watch
+from chaos.alerts import WATCHDOG
 from chaos.drawing import Frame, Points, bars, chart
 from chaos.drill import Outcome
-from chaos.verdict import LATE_S, WATCHDOG
+from chaos.verdict import LATE_S
 from chaos.watch import Note
 
 BEFORE_S = 30  # of the time before the fault that is shown

@@ -6,68 +6,20 @@ fired unasked, the promise held again too late, the page stopped answering, or t
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from itertools import dropwhile, pairwise
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from chaos import watch
+from chaos import alerts, watch
+from chaos.alerts import PAGE, Alerts
+from chaos.bounds import Bounds, Window, since
 from chaos.evidence import Evidence, Passage
 from chaos.watch import Note
 
-PAGE = "page"
-NONE = "none"  # the severity of the Watchdog
 LATE_S = 10.0
 HELD_S = 10.0  # the promise holds again when nobody has been late for so long
 BROKEN = 0.01  # of the users may be late: docs/slo.md
 SHOWN = 5
 SETS = ("lost", "doubled", "phantom", "wrong")  # of users
-WATCHDOG = "Watchdog"
-# Told after many drills, and rightly: the week's budget of late users is being spent, and programs start again often.
-OF_DRILLING = ("FreshnessBurn14x", "FreshnessBurn6x", "FreshnessBurn3x", "FreshnessBurn1x", "ProcessRestarting")
-AGAIN_PER_S = 300.0  # messages that the lanes read again in a second, while users flow and everything watches
-SILENT_S = 3.0  # no word of the Watchdog for so long is its silence
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """
-    What an experiment says of itself, in seconds where it is a time.
-
-    One alert of `expect` must fire with this severity within `detect_s`, and they must name all parts of `of` (stores,
-    lanes, jobs: the labels of watch.PARTS); those of `allow` may fire too. The promise
-    must hold again within `recover_s`, and the alert's silence is waited for `clear_s`. `silence`: the Watchdog must
-    fall silent instead, as nobody is left to fire. `page_answers`: so fast must the dashboard be drawn throughout, and
-    `page_says`: these words must stand in its boxes meanwhile. `alone`: it has no place in a game day. `reads_again`:
-    the lanes read the whole topic again, and the promise may take as much longer as that takes at AGAIN_PER_S.
-    `sets_aside`: users are spoilt on their way, and become dead letters.
-    """
-
-    expect: tuple[str, ...]
-    of: tuple[str, ...] = ()
-    severity: str = "ticket"
-    allow: tuple[str, ...] = ()
-    recover_s: float = 30.0
-    detect_s: float = 120.0
-    clear_s: float = 60.0
-    silence: bool = False
-    page_answers: float | None = None
-    page_says: tuple[str, ...] = ()
-    alone: bool = False
-    reads_again: bool = False
-    sets_aside: bool = False
-
-    def recovery_s(self, messages: int) -> float:
-        """The bound on recovery with so many messages on the topic."""
-        return self.recover_s + (messages / AGAIN_PER_S if self.reads_again else 0.0)
-
-
-@dataclass(frozen=True)
-class Window:
-    """When the fault began and ended, and when the looking did (Unix time)."""
-
-    began: float
-    ended: float
-    until: float
 
 
 @dataclass(frozen=True)
@@ -83,18 +35,6 @@ class Users:
     def sentence(self) -> str:
         named = {"lost": self.lost, "doubled": self.doubled, "phantom": self.phantom, "wrong sums": self.wrong}
         return "; ".join(f"{len(ids):,} {word}: {few(ids)}" for word, ids in named.items() if ids)
-
-
-@dataclass(frozen=True)
-class Alerts:
-    """Seconds from the fault to the expected alert (pending, firing), from its end to its silence; the others."""
-
-    seen: str = ""
-    pending_s: float | None = None
-    detect_s: float | None = None
-    cleared_s: float | None = None
-    unexpected: Mapping[str, str] = field(default_factory=dict)  # name -> severity: somebody was told
-    fired: tuple[str, ...] = ()  # everything that fired, in its order
 
 
 @dataclass(frozen=True)
@@ -168,96 +108,6 @@ def users(found: Evidence, before: Evidence | None = None) -> Users:
         wrong=tuple(sorted(wrong)),
         unknown=("phantom",) if found.served is None else (),
     )
-
-
-def alerts(bounds: Bounds, window: Window, notes: Sequence[Note]) -> Alerts:
-    """Which alerts fired from the fault's begin on, and when."""
-    if bounds.silence:
-        return of_silence(bounds, window, notes)
-    said = [note for note in notes if note.source == watch.ALERTS and watch.DOWN not in note.values]
-    before = [note for note in said if note.at < window.began]
-    during = [note for note in said if window.began <= note.at]
-    if before and wanted(bounds, before[-1]):  # what fires already is of an earlier fault
-        during = list(dropwhile(lambda note: wanted(bounds, note), during))
-    firing = [(note.at, name) for note in during for name in sorted(wanted(bounds, note))]
-    seen = firing[0][1] if firing else ""
-    pending = [note.at for note in during if set(bounds.expect) & {*note.values["pending"], *note.values["firing"]}]
-    last = firing[-1][0] if firing else None
-    silent = [note.at for note in during if last is not None and note.at > last]
-    fired = dict.fromkeys(name for note in during for name in note.values["firing"] if name != WATCHDOG)
-    return Alerts(
-        seen=seen,
-        pending_s=since(window.began, pending[:1]),
-        detect_s=since(window.began, [at for at, _ in firing[:1]]),
-        cleared_s=since(window.ended, silent[:1]),
-        unexpected=unexpected(bounds, window, notes),
-        fired=tuple(fired),
-    )
-
-
-def wanted(bounds: Bounds, note: Note) -> set[str]:
-    """The expected alerts that fire in this note, with the severity and of the parts that were expected."""
-    firing: Mapping[str, str] = note.values["firing"]
-    found = {name for name in bounds.expect if firing.get(name) == bounds.severity}
-    return found if set(bounds.of) <= {part for name in found for part in parts(note.values, "firing", name)} else set()
-
-
-def parts(said: Mapping[str, Any], state: str, name: str) -> set[str]:
-    """What of the system an alert in this state (pending, firing) names."""
-    return set(said.get(f"{state} of", {}).get(name, ()))
-
-
-def awaited(bounds: Bounds, said: Mapping[str, Any]) -> set[str]:
-    """The expected alerts that fire or are about to, of any part that was expected."""
-    return {
-        name
-        for state in ("firing", "pending")
-        for name in set(bounds.expect) & set(said[state])
-        if not bounds.of or parts(said, state, name) & set(bounds.of)
-    }
-
-
-def of_silence(bounds: Bounds, window: Window, notes: Sequence[Note]) -> Alerts:
-    """Nobody is left to fire: what an operator's dead man's switch sees is that the Watchdog is silent."""
-    heard = [note.at for note in notes if note.source == watch.ALERTS and WATCHDOG in note.values.get("firing", {})]
-    times = [window.began, *(at for at in heard if at > window.began), window.until]
-    silences = [(one, other) for one, other in pairwise(times) if other - one > SILENT_S]
-    began, ended = silences[0] if silences else (None, None)
-    return Alerts(
-        seen=f"silence of the {WATCHDOG}" if began else "",
-        detect_s=round(began + SILENT_S - window.began, 1) if began else None,
-        cleared_s=round(max(0.0, ended - window.ended), 1) if ended and ended < window.until else None,
-        unexpected=unexpected(bounds, window, notes),
-    )
-
-
-def unexpected(bounds: Bounds, window: Window, notes: Sequence[Note]) -> dict[str, str]:
-    """Those that somebody was told of, though neither expected nor allowed, and not all the time since before."""
-    fine = {*bounds.expect, *bounds.allow, *OF_DRILLING, WATCHDOG}
-    told = [note for note in notes if note.source == watch.TOLD and "active" in note.values]
-    since_before = {name for note in told if note.at < window.began for name in note.values["active"]}
-    found: dict[str, str] = {}
-    for note in told:
-        if note.at < window.began:
-            continue
-        since_before &= set(note.values["active"])
-        found |= {name: how for name, how in note.values["active"].items() if name not in fine | since_before}
-    return found
-
-
-def unwatched(bounds: Bounds, window: Window, notes: Sequence[Note]) -> list[str]:
-    """Who was asked what fires, and answered less than half of the time; a drill that blinds them is judged by that."""
-    wrong = []
-    for source in () if bounds.silence else (watch.ALERTS, watch.TOLD):
-        during = [note for note in notes if note.source == source and window.began <= note.at]
-        silent = [note for note in during if watch.DOWN in note.values]
-        if len(silent) > len(during) / 2:
-            wrong.append(f"nobody could say which alerts fired: {source}: {silent[0].values[watch.DOWN]}")
-    return wrong
-
-
-def since(begin: float, at: Sequence[float]) -> float | None:
-    return round(max(0.0, at[0] - begin), 1) if at else None
 
 
 def flow(window: Window, found: Evidence, notes: Sequence[Note]) -> Flow:
@@ -362,7 +212,7 @@ def judge(
     so that nothing is known of them.
     """
     of_users = users(after, before) if compared else Users(unknown=SETS)
-    of_alerts, of_flow, of_page = alerts(bounds, window, notes), flow(window, after, notes), page(window, notes)
+    of_alerts, of_flow, of_page = alerts.noticed(bounds, window, notes), flow(window, after, notes), page(window, notes)
     failed = [*undone]
     for word, ids in (("lost", of_users.lost), ("doubled", of_users.doubled), ("phantom", of_users.phantom)):
         if ids:
@@ -373,8 +223,8 @@ def judge(
         aside = (set(after.dead) - set(before.dead)) & set(after.must or ())
         if aside:
             failed.append(f"{len(aside):,} users were set aside, though nothing was wrong with them: {few(aside)}")
-    failed += undetected(bounds, of_alerts)
-    failed += unwatched(bounds, window, notes)
+    failed += alerts.undetected(bounds, of_alerts)
+    failed += alerts.unwatched(bounds, window, notes)
     failed += [f"{name} called somebody, unasked" for name, how in of_alerts.unexpected.items() if how == PAGE]
     if of_flow.recover_s is None:
         failed.append("late: the promise did not hold again while it was looked at")
@@ -385,15 +235,6 @@ def judge(
     failed += relapse(of_flow)
     failed += unseen(bounds, of_page)
     return Verdict(of_users, of_alerts, of_flow, of_page, tuple(failed))
-
-
-def undetected(bounds: Bounds, found: Alerts) -> list[str]:
-    """The expected alert was silent, or late."""
-    if (bounds.expect or bounds.silence) and found.detect_s is None:
-        return [f"silent: none of {', '.join(bounds.expect) or WATCHDOG + ' falling silent'} was seen"]
-    if found.detect_s is not None and found.detect_s > bounds.detect_s:
-        return [f"{found.seen} after {found.detect_s:.0f} s; the bound is {bounds.detect_s:.0f} s"]
-    return []
 
 
 def unseen(bounds: Bounds, found: Page) -> list[str]:

@@ -9,8 +9,8 @@ import yaml
 
 from chaos import catalogue
 from chaos.__main__ import able, started_for
+from chaos.alerts import WATCHDOG
 from chaos.catalogue import WrongExperiment
-from chaos.verdict import WATCHDOG
 from observability import settings
 from observability.settings import ROOT
 

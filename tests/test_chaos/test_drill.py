@@ -15,10 +15,10 @@ import pytest
 
 from chaos import __main__ as chaos
 from chaos import catalogue, drill, faults, inner, keep, probes, programs, target, watch
+from chaos.bounds import Bounds, Window
 from chaos.catalogue import python
 from chaos.drill import NotStarted
 from chaos.evidence import Evidence, Passage
-from chaos.verdict import Bounds, Window
 from engines.supervise import NotRunning
 from observability import lock, settings
 

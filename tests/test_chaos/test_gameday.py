@@ -6,10 +6,12 @@ from itertools import pairwise
 import pytest
 
 from chaos import catalogue, gameday, soak
+from chaos.alerts import Alerts
+from chaos.bounds import Window
 from chaos.drill import Outcome
 from chaos.evidence import Evidence, Passage
 from chaos.gameday import touched
-from chaos.verdict import Alerts, Flow, Page, Users, Verdict, Window
+from chaos.verdict import Flow, Page, Users, Verdict
 from chaos.watch import ALERTS, CASSANDRA, Note
 
 DRILLS = list(catalogue.everything())

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from chaos import verdict
+from chaos.bounds import Bounds, Window
 from chaos.evidence import Evidence, Passage
-from chaos.verdict import Bounds, Window
 from chaos.watch import ALERTS, CASSANDRA, DOWN, METRICS, OUTBOX, PAGE, TOLD, Note
 
 IDS = [f"user-{n}" for n in range(60)]
