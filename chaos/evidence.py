@@ -2,11 +2,12 @@
 Who must exist, who was served, who arrived and what was summed of them: each as a set, from the hop that knows it.
 
 What was fetched when the reading starts is followed through, as `make audit` does, and with its parts; but a verdict
-names every user, so what is read is kept instead of compared.
+names every user, so what is read is kept instead of compared. Of several drills in a row only the first and the last
+read every document; the others look up who is new.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,19 +15,24 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import requests
+from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from observability import retry
 from services import audit, evidence, findings, hops, topics
 from services.contract import DEAD_LETTERS, USERS
-from services.evidence import Sums
-from spark.contract import ALL_TIME, DATABASE, FORGOTTEN_AT
+from services.evidence import OnTopic, Sums
+from spark.contract import ALL_TIME, DATABASE, FORGOTTEN, FORGOTTEN_AT
 from spark.contract import USERS as COLLECTION
 
 SHOWN = {
     "fetched_at": 1, "appended_at": 1, "stored_at": 1, "topic": 1, "gender": 1, "nat": 1, "location.country": 1,
     "dob.age": 1, FORGOTTEN_AT: 1,
 }  # fmt: skip
+COUNT_S = 10
+COUNTS = 20  # until one is taken while no batch is written
+
+Document = Mapping[str, Any]  # of MongoDB's users, as SHOWN
 
 
 @dataclass(frozen=True)
@@ -70,11 +76,12 @@ class Evidence:
     passages: tuple[Passage, ...] = ()
     gaps: tuple[str, ...] = ()
     kept: bool = True
+    documents: Sequence[Document] = field(default=(), repr=False)
 
 
-def collect(wanted: Settings, patience_s: float = 90) -> Evidence:
+def collect(wanted: Settings, patience_s: float = 90, known: Sequence[Document] = ()) -> Evidence:
     """
-    Read every hop, once what was fetched has come through.
+    Read every hop, once what was fetched has come through; documents that are `known` are not read again.
 
     Raises:
         NotFollowed: a hop has not let through within `patience_s` seconds what it held; SILENT: one does not answer.
@@ -89,19 +96,21 @@ def collect(wanted: Settings, patience_s: float = 90) -> Evidence:
         audit.wait_for("lanes", lambda: asking(evidence.left_for, wanted, ends), patience_s)
         letters = {tp: end for tp, end in asking(evidence.topic_ends, reader).items() if tp.topic == DEAD_LETTERS}
         with ThreadPoolExecutor(1) as beside:  # the topic is read while the document store reads its documents
-            reading = beside.submit(stored, wanted)
+            reading = None if known else beside.submit(stored, wanted)
             topic = asking(evidence.read_topics, reader, {**ends, **letters}, start.outbox_id)
-            documents = reading.result()
-        quiet = audit.is_quiet(reader, {tp: end for tp, end in ends.items() if tp.topic == USERS})
+            users_end = {tp: end for tp, end in ends.items() if tp.topic == USERS}
+            later = partial(asking, appended, reader, users_end.copy())
+            documents = reading.result() if reading else stored_since(wanted, known, topic, later)
+        quiet = audit.is_quiet(reader, users_end)
     finally:
         reader.close()
     living = [one for one in documents if FORGOTTEN_AT not in one]
     expected, summed, totals = sums(wanted, documents, fence, quiet, patience_s)
-    known = asked_and_served(wanted, start)
+    of_source = asked_and_served(wanted, start)
     return Evidence(
         at=fence.timestamp(),
-        must=known and known[0],
-        served=known and known[1],
+        must=of_source and of_source[0],
+        served=of_source and of_source[1],
         on_topic=topic.ids,
         stored=Counter(one["_id"] for one in documents),
         dead=frozenset(topic.dead_ids),
@@ -113,23 +122,60 @@ def collect(wanted: Settings, patience_s: float = 90) -> Evidence:
         passages=tuple(map(passage, living)),
         gaps=tuple(f"{one.hop}: {one.differs}" for one in findings.of_topic(start, topic) if one.differs),
         kept=not wanted.users_days,
+        documents=documents,
     )
 
 
-def stored(wanted: Settings) -> list[dict[str, Any]]:
+def stored(wanted: Settings) -> list[Document]:
     """Every document of MongoDB: a list, so that one that is there twice is seen."""
     with hops.mongo(wanted) as client:
         return list(client[DATABASE][COLLECTION].find({}, SHOWN))
 
 
-def forgotten(documents: list[dict[str, Any]]) -> evidence.Stored:
+def stored_since(
+    wanted: Settings, known: Sequence[Document], topic: OnTopic, later: Callable[[], Collection[str]]
+) -> list[Document]:
+    """
+    Every document: the `known`, and those of others on the `topic`, each by its id: as fast, however many there are.
+
+    The store must count just these, at a moment in which it takes none; `later` tells whom else it may have by then. If
+    it does not, or somebody is not there or was forgotten, all are read. Not seen so: as many that are gone as are made
+    up, and one that was changed.
+    """
+    had = {one["_id"] for one in known}
+    must = topic.ids.keys() - topic.dead_ids - had
+    may, found = set(must), dict[str, Document]()
+    with hops.mongo(wanted) as client:
+        database = client[DATABASE]
+        if 2 * len(must) > len(known) or database[FORGOTTEN].find_one():
+            return stored(wanted)
+        for _ in range(COUNTS):
+            may = (may | {*later()}) - had - found.keys()
+            begin = hops.documents(database, COUNT_S)
+            found |= {user: one for user in may if (one := database[COLLECTION].find_one(user, SHOWN))}
+            if must - found.keys():
+                break
+            if begin == hops.documents(database, COUNT_S) == len(known) + len(found):
+                return [*known, *found.values()]
+    return stored(wanted)
+
+
+def appended(reader: KafkaConsumer, ends: dict[TopicPartition, int]) -> list[str]:
+    """Who is on the topic beyond these ends, which are moved on."""
+    now = {tp: end for tp, end in evidence.topic_ends(reader).items() if tp.topic == USERS}
+    keys = [(record.key or b"").decode(errors="replace") for record in topics.records(reader, ends, now)]
+    ends.update(now)
+    return keys
+
+
+def forgotten(documents: Sequence[Document]) -> evidence.Stored:
     """What is known of those who were forgotten: how many a minute had, and how many were not stored yet."""
     gone = [one for one in documents if FORGOTTEN_AT in one]
     minutes = Counter(evidence.minute_of(one["appended_at"]) for one in gone if one["topic"])
     return evidence.Stored(minutes=minutes, ahead=sum(not one["topic"] for one in gone))
 
 
-def passage(document: Mapping[str, Any]) -> Passage:
+def passage(document: Document) -> Passage:
     return Passage(
         document["_id"],
         document["fetched_at"].timestamp(),
@@ -139,7 +185,7 @@ def passage(document: Mapping[str, Any]) -> Passage:
     )
 
 
-def summed_of(document: Mapping[str, Any]) -> evidence.User:
+def summed_of(document: Document) -> evidence.User:
     return evidence.User(
         document["appended_at"],
         document["location"]["country"],
@@ -169,7 +215,7 @@ def journal(wanted: Settings) -> list[dict[str, Any]]:
 
 
 def sums(
-    wanted: Settings, documents: list[dict[str, Any]], fence: datetime, quiet: bool, patience_s: float
+    wanted: Settings, documents: Sequence[Document], fence: datetime, quiet: bool, patience_s: float
 ) -> tuple[dict[str, Sums], dict[str, Sums], tuple[str, ...]]:
     """Every minute before the fence's, in every dimension, as the documents say and as Cassandra does; wrong totals."""
     session = hops.cassandra(wanted)

@@ -81,7 +81,7 @@ def users_agree(patience_s: float = 90, configuration: Configuration = None) -> 
     if last is None or aimed.broken:
         hold(aimed)
         try:
-            last = collect(aimed.settings, patience_s)
+            last = collect(aimed.settings, patience_s, last.documents if last and aimed.followed else ())
         except (*SILENT, NotFollowed) as error:
             return f"{type(error).__name__}: {str(error)[:300]}"
         aimed.evidence.append(last)

@@ -67,7 +67,7 @@ class Target:
     patience_s: float = 120.0  # until the promise must hold again
     broken: bool = True  # the method has begun; until then a rollback has nothing to put back
     again_at: float = 0.0  # when the promise held again (Unix time)
-    followed: bool = False  # by another drill, whose comparison has the minute in which this one ends
+    followed: bool = False  # by another drill, whose comparison has the minute in which this one ends, and reads all
     stopped: Event = field(default_factory=Event)  # what takes its time ends now
     owed: dict[str, Callable[[], object]] = field(default_factory=dict)  # what a rollback must mend first
     evidence: list[Evidence] = field(default_factory=list)  # each time the users were compared, oldest first

@@ -131,6 +131,21 @@ def test_a_drill_that_goes_well_passes_and_leaves_journal_report_and_history(wor
     assert "<script" not in page
 
 
+def test_of_several_drills_only_the_first_and_the_last_read_every_document(world: World, monkeypatch):
+    known: list[int] = []
+
+    def collected(*asked: Any) -> Evidence:
+        known.append(len(asked[2]))
+        return replace(evidence(), documents=({"_id": "one"},))
+
+    monkeypatch.setattr("chaos.verdict.LATE_S", 0.5)
+    monkeypatch.setattr("chaos.probes.MINUTE_S", 0.1)
+    monkeypatch.setattr("chaos.probes.collect", collected)
+    for world.aimed.followed in (True, True, False):
+        assert drill.run(killing(hold(0.5)), world.aimed, print, world.asked()).verdict is not None
+    assert known == [0, 1, 1, 0]
+
+
 def test_users_who_agreed_after_one_drill_are_not_read_again_before_the_next(world: World, monkeypatch):
     monkeypatch.setattr("chaos.verdict.LATE_S", 0.5)
     read = [evidence(), evidence(), evidence(), replace(evidence(), stored={})]

@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
-from chaos import keep
+from chaos import evidence, keep
+from observability import settings
+from spark.contract import DATABASE, USERS
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(800)]  # of a slow machine, and with the start of its system
 
@@ -35,6 +37,37 @@ def test_short_drills_pass_and_leave_journal_report_and_history(stack):
         assert "<polyline" in report.read_text()
         journal = json.loads(report.with_suffix(".json").read_text())
         assert {"alerts", "told", "metrics", "mongodb", "cassandra", "page"} <= {note[1] for note in journal["notes"]}
+
+
+def test_between_drills_only_who_is_new_is_read_unless_the_store_counts_others(stack, monkeypatch):
+    whole: list[int] = []
+
+    def counted(wanted: evidence.Settings) -> list[evidence.Document]:
+        whole.append(1)
+        return of_all(wanted)
+
+    of_all = evidence.stored
+    monkeypatch.setattr(evidence, "stored", counted)
+    wanted = settings.read(evidence.Settings, stack.env)
+    first = evidence.collect(wanted)
+    stack.grown("stored", 50)
+    second = evidence.collect(wanted, known=first.documents)
+    assert len(whole) == 1
+    assert first.stored.keys() < second.stored.keys()
+    assert second.must <= second.stored.keys()
+    assert {*second.stored.values()} == {1}
+    with stack.mongo() as client:
+        users = client[DATABASE][USERS]
+        lost = users.find_one()
+        users.delete_one({"_id": lost["_id"]})
+        third = evidence.collect(wanted, known=second.documents)
+        users.insert_one(lost)
+        users.insert_one(lost | {"_id": "made-up"})
+        fourth = evidence.collect(wanted, known=second.documents)
+        users.delete_one({"_id": "made-up"})
+    assert len(whole) == 3
+    assert second.stored.keys() - third.stored.keys() == {lost["_id"]}
+    assert fourth.stored.keys() - fourth.served == {"made-up"}
 
 
 @pytest.mark.long
