@@ -46,9 +46,9 @@ gameday: there ## drills drawn by a seed, also over each other: MINUTES=20 SEED=
 soak: there ## steady load for HOURS=1, with a fault every few minutes, and a verdict on what grows
 	@$(PYTHON) -m chaos --soak $(or $(HOURS),1) $(if $(SEED),--seed $(SEED))
 
-bench: ## measure, against peers and the parts' limits: WHAT=ingest, SHORT=1, ROUNDS=9, AGAINST=earlier.json (docs/performance.md)
+bench: ## measure, against peers and the parts' limits: WHAT=ingest, SHORT=1, LONG=1, ROUNDS=9, AGAINST=earlier.json (docs/performance.md)
 	@engines/bootstrap.sh engines --group peers
-	@$(PYTHON) -m bench $(WHAT) $(if $(SHORT),--short) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(AGAINST),--against $(AGAINST))
+	@$(PYTHON) -m bench $(WHAT) $(if $(SHORT),--short) $(if $(LONG),--long) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(AGAINST),--against $(AGAINST))
 
 check: environment ## style, types, arrows and the tests that need no engine
 	.venv/bin/ruff check .

@@ -2,7 +2,7 @@
 Measure this machine's Vigie: `python -m bench [WHAT ...]`, everything without a WHAT. See docs/performance.md.
 
 `python -m bench trial` drains with the lanes as they are, and, in turn, as --with and --tree say; `viewers` keeps the
-page under viewers for ten minutes; both only when asked for. Each WHAT has a system of its own, but in the short form.
+page under viewers for ten minutes; both only when asked for. What fails is told in the result, and the others go on.
 The result is kept below the state folder as JSON, Markdown and HTML.
 """
 
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from bench import draining, growth, ingestion, latency, pages, report, result, s
 from bench.notebook import Notebook
 from bench.readers import LANES
 from bench.result import OURS
-from bench.size import SHORT, WHOLE
+from bench.size import LONG, SHORT, WHOLE
 from engines import config
 from observability import settings
 from services import hops
@@ -29,48 +30,52 @@ from services import hops
 TRIAL, VIEWERS = "trial", "viewers"
 ASKED = (TRIAL, VIEWERS)  # only when asked for
 Measure = Callable[[system.System, Notebook], None]
-MEASURES: Mapping[str, tuple[Measure, ...]] = {
-    "ingest": (ingestion.measure,),
+MEASURES: Mapping[str, tuple[Measure, ...]] = {  # in this order: slow readers first, while there is little to read
+    "end-to-end": (draining.peers, latency.measure),
     "raw": (draining.parts_of_raw,),
     "stats": (draining.parts_of_stats,),
-    "end-to-end": (draining.peers, latency.measure),
     "telemetry": (draining.telemetry,),
-    "growth": (
-        growth.stored,
-        growth.backlogs,
-        growth.values,
-        growth.days,
-        growth.checkpoints,
-        growth.partitions,
-    ),
     "dashboard": (pages.measure, viewers.few),
+    "ingest": (ingestion.measure,),
+    "growth": (growth.checkpoints, growth.sizes, growth.days),
     TRIAL: (draining.trial,),
     VIEWERS: (viewers.long,),
 }
+NEW_SYSTEM = (growth.checkpoints, growth.sizes)  # for these it must be one that has had nothing else
 FOLDER = "bench"
 EXPECTED = (system.NotUp, result.NoResult, settings.WrongSetting, subprocess.SubprocessError)
 
 
-def run(names: list[str], book: Notebook, changed: Mapping[str, str], short: bool) -> None:
+def run(names: Iterable[str], book: Notebook, changed: Mapping[str, str], kept: Callable[[], object]) -> None:
     """
-    Take the samples of these measures, those of a WHAT in a system of its own; of the short form, all in one.
+    Take the samples of these measures in one system, and in a new one where it must be, or where one failed.
 
     Raises:
-        NotUp: a system did not start, or a reader ended by itself.
+        NotUp: a system did not start.
     """
-    for some in [names] if short else [[name] for name in names]:
-        with system.running(**changed) as of:
-            for name in some:
-                book.what = name
+    asked = [(name, measure) for name in MEASURES if name in names for measure in MEASURES[name]]
+    with ExitStack() as stack:
+        of: system.System | None = None
+        for book.what, measure in asked:
+            if measure is growth.checkpoints and not book.size.batches:
+                continue
+            if of is None or (measure in NEW_SYSTEM and book.size.apart):
+                stack.close()
+                of = stack.enter_context(system.running(**changed))
                 book.note(OURS, "first user in both stores", of.first_users_s, "s", case="start")
-                for measure in MEASURES[name]:
-                    measure(of, book)
+            try:
+                measure(of, book)
+            except Exception as error:  # noqa: BLE001 what the others have measured and will must not go with it
+                book.fail(f"{book.what}, {measure.__name__}", error)
+                of = None
+            kept()
 
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     made.add_argument("what", nargs="*", choices=[*MEASURES, []], metavar="WHAT", help=", ".join(MEASURES))
     made.add_argument("--short", action="store_true", help="show in a few minutes that everything measures")
+    made.add_argument("--long", action="store_true", help="growth up to a million users stored, and of checkpoints")
     made.add_argument("--rounds", type=int, metavar="N", help="rounds, instead of three: closer figures")
     made.add_argument("--against", type=Path, metavar="JSON", help="an earlier result to compare with")
     made.add_argument("--with", action="append", default=[], metavar="KEY=VALUE", dest="tried", help="what is tried")
@@ -96,22 +101,26 @@ def main(argv: list[str] | None = None) -> int:
         before = result.load(asked.against) if asked.against else None
         kept = result.begun(config.environ(system.given(changed), running=False), short=asked.short)
         tried = replace(LANES, name="tried", changed=pairs(asked.tried), root=asked.tree.resolve())
-        size = SHORT if asked.short else WHOLE
-        book = Notebook(replace(size, rounds=asked.rounds or size.rounds), tried)
-        try:
-            run(asked.what or [name for name in MEASURES if name not in ASKED], book, changed, asked.short)
-        finally:
-            kept = msgspec.structs.replace(
+        size = SHORT if asked.short else LONG if asked.long else WHOLE
+        if asked.rounds:
+            size = replace(size, rounds=asked.rounds, turns=asked.rounds)
+        book = Notebook(size, tried)
+
+        def keep() -> Path:
+            found = msgspec.structs.replace(
                 kept, samples=book.samples, absent=book.absent, seconds=time.monotonic() - began
             )
-            file = result.keep(kept, Path(env["VIGIE_STATE"]) / FOLDER)
+            return report.keep(found, before, Path(env["VIGIE_STATE"]) / FOLDER)
+
+        try:
+            run(asked.what or [name for name in MEASURES if name not in ASKED], book, changed, keep)
+        finally:
+            file = keep()
     except EXPECTED as error:
         print(error, file=sys.stderr)
         return 1
-    file.with_suffix(".md").write_text(report.markdown(kept, before))
-    file.with_suffix(".html").write_text(report.html(kept, before))
-    print(f"{report.markdown(kept, before)}\n{file}, .md, .html")
-    return 0
+    print(f"{file.with_suffix('.md').read_text()}\n{file}, .md, .html")
+    return int(book.failed)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ def parts_of_stats(of: System, book: Notebook) -> None:
 
 
 def parts(of: System, book: Notebook, lane: str) -> None:
+    """`drained` is what both lanes together reach: to be held against the slowest limit."""
     size = book.size
     sent = limits.messages(size.messages)
     of.fill(size.warm)
@@ -44,18 +45,18 @@ def parts(of: System, book: Notebook, lane: str) -> None:
         for n in range(size.rounds):
             users = of.fill(size.backlog).users
             took = lanes.drain(users, WARM_S)
-            book.note(OURS, "drained", took.rates[lane], RATE, at=n)
+            book.note(OURS, "drained", took.both, RATE, at=n)
+            book.note(OURS, "drained, this lane", took.rates[lane], RATE, at=n)
             phases(book, took, lane, n)
             if lane == RAW:
                 book.note("limit: kafka-python reads", "drained", limits.python_consumes(of, users), RATE, at=n)
                 book.note("limit: JVM client reads", "drained", limits.java_consumes(of, users), RATE, at=n)
                 book.note("limit: MongoDB inserts", "drained", limits.mongodb_inserts(of, sent), RATE, at=n)
             else:
-                book.note("limit: Spark reads", "drained", limits.spark_reads(of, python=False), RATE, at=n)
-                decoded = limits.spark_reads(of, python=True)
+                plain, decoded = limits.spark_reads(of, users)
+                book.note("limit: Spark reads", "drained", plain, RATE, at=n)
                 book.note("limit: Spark reads, Python decodes", "drained", decoded, RATE, at=n)
-                rate = limits.cassandra_writes(of, size.messages)
-                book.note("limit: Cassandra writes", "rows", rate, "rows/s", at=n)
+                book.note("limit: Cassandra writes", "drained", limits.cassandra_writes(of, sent), RATE, at=n)
 
 
 def phases(book: Notebook, took: Drained, lane: str, n: int) -> None:
@@ -68,10 +69,11 @@ def phases(book: Notebook, took: Drained, lane: str, n: int) -> None:
 def peers(of: System, book: Notebook) -> None:
     """Both stores, by ours and by every peer that is installed."""
     size = book.size
-    of.fill(size.warm)
     with ExitStack() as stack:
         readers: list[Reader] = []
-        for kind in (LANES, *PEERS):
+        for n, kind in enumerate((*PEERS, LANES)):
+            if n == 1:
+                of.fill(size.warm)  # the first, row by row, is too slow to read these before it is measured
             if kind.absent:
                 book.absent[kind.name] = kind.absent
                 continue
@@ -88,7 +90,7 @@ def peers(of: System, book: Notebook) -> None:
                 if reader.kind.slow and n:
                     continue  # once is enough to see how far it is from the others
                 try:
-                    took = reader.drain(users, WARM_S if reader.kind is LANES else size.slow_s)
+                    took = reader.drain(users, size.slow_s if reader.kind.slow else WARM_S)
                 except NotUp as error:
                     left_out(book, reader.kind, error)
                     readers.remove(reader)
@@ -109,6 +111,12 @@ def left_out(book: Notebook, kind: Kind, error: NotUp) -> None:
 
 
 def told(book: Notebook, name: str, took: Drained, n: int, case: str = "") -> None:
+    if took.users < took.wanted:
+        book.note(name, "in time", 100 * took.users / took.wanted, "% of the backlog", at=n, case=case)
+    if not took.users:  # one sink has nothing yet
+        for sink, rate in took.rates.items():
+            book.note(name, f"drained, {sink}", rate, RATE, at=n, case=case)
+        return
     book.note(name, "drained", took.both, RATE, at=n, case=case)
     book.note(name, "processor time", took.cpu_us, CPU, at=n, case=case)
     book.note(name, "memory", took.reader.memory / 2**20, MEMORY, at=n, case=case)
@@ -117,7 +125,7 @@ def told(book: Notebook, name: str, took: Drained, n: int, case: str = "") -> No
 
 
 def telemetry(of: System, book: Notebook) -> None:
-    """Everything that watches, on and off: traces, watchers, and what is asked of the engines."""
+    """What watches, on and off: watchers, what they ask of the engines, traces. The lanes' own metrics stay on."""
     variants(of, book, (LANES, replace(LANES, name=OFF, changed=QUIET)))
     at_rest(of, book)
 
@@ -130,10 +138,12 @@ def at_rest(of: System, book: Notebook) -> None:
     for n in range(book.size.rounds):
         for name in (OURS, OFF) if n % 2 == 0 else (OFF, OURS):
             with of.held(WATCHERS if name == OFF else ()):
-                before = of.costs()
-                time.sleep(book.size.watch_s)
+                time.sleep(book.size.settle_s)  # what had waited meanwhile
+                before, began = of.costs(), time.monotonic()
+                time.sleep(book.size.rest_s)
                 used = sum(one.less(before[program]).cpu_s for program, one in of.costs().items())
-            book.note(name, "processors at rest", 100 * used / book.size.watch_s, "% of one", at=n)
+                seconds = time.monotonic() - began
+            book.note(name, "processors at rest", 100 * used / seconds, "% of one", at=n)
 
 
 def trial(of: System, book: Notebook) -> None:
@@ -144,7 +154,7 @@ def trial(of: System, book: Notebook) -> None:
 def variants(of: System, book: Notebook, kinds: tuple[Kind, ...]) -> None:
     """The lanes with different settings, in turn, each started anew on the same checkpoints."""
     size = book.size
-    for n in range(size.rounds):
+    for n in range(size.turns):
         for kind in kinds if n % 2 == 0 else kinds[::-1]:
             with of.held(WATCHERS if kind.changed == QUIET else ()):
                 of.fill(size.warm)

@@ -1,20 +1,22 @@
 """
 How the cost of a user grows: with the users that are stored, the backlog, dimensions, days, batches, partitions.
 
-All in one system, one after the other: what is compared has the same behind it.
+One after the other: what is compared has the same behind it.
 """
 
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid4
+from typing import Any
+from uuid import uuid4
 
 import bson
 import msgspec
 from bson.raw_bson import RawBSONDocument
 from kafka import KafkaAdminClient
 from kafka.admin import NewPartitions
+from pymongo import MongoClient
 
 from bench import limits
 from bench.draining import CPU, RATE, WARM_S
@@ -28,36 +30,41 @@ from spark import documents, stores
 from spark.contract import DATABASE, USERS
 from spark.stats import Tables
 
-SEEDED_AT_ONCE, LARGE = 1000, 100_000
+SEEDED_AT_ONCE, LARGE = 1000, 20_000
+SEED_S = 60
+SEEDED_RATE = 1.0  # users/s: a million came within twelve days
+LONG_S = 4 * WARM_S
 SMALL = 50  # users of a batch that only makes a checkpoint older
 
 
-def stored(of: System, book: Notebook) -> None:
-    """The same backlog with ever more users in the store."""
+def sizes(of: System, book: Notebook) -> None:
+    """One backlog with ever more users in the store, ever larger ones, ever more values, ever more partitions."""
     of.fill(book.size.warm)
     with reading(LANES, of, WARM_S) as lanes:
+        lanes.drain(of.fill(book.size.backlog).users, LONG_S)  # not noted: the first is slower, whatever is stored
         for users in book.size.stored:
             seed(of, users, book)
             drained(of, book, lanes, book.size.backlog, f"stored {users:,}")
-
-
-def backlogs(of: System, book: Notebook) -> None:
-    """Ever larger backlogs; the largest once."""
-    with reading(LANES, of, WARM_S) as lanes:
         for users in book.size.backlogs:
             drained(of, book, lanes, users, f"backlog {users:,}", times=1 if users > LARGE else 2)
+        values(of, book, lanes)
+        for n in book.size.partitions:
+            if n > int(of.setting("PARTITIONS")):
+                admin = KafkaAdminClient(**limits.brokers(of).kafka())
+                admin.create_partitions({contract.USERS: NewPartitions(n)})
+                admin.close()
+            drained(of, book, lanes, book.size.backlog, f"partitions {n}")
 
 
-def values(of: System, book: Notebook) -> None:
+def values(of: System, book: Notebook, lanes: Reader) -> None:
     """The same backlog with ever more values of a dimension, and of all dimensions together."""
-    with reading(LANES, of, WARM_S) as lanes:
-        for times in book.size.values:
-            sent = [elsewhere(one, n % times) for n, one in enumerate(limits.messages(book.size.backlog))]
-            countries = len({contract.decode(value).location.country for _, value in sent})
-            for n in range(min(2, book.size.rounds)):
-                limits.python_produces(of, [other(one) for one in sent], contract.USERS)
-                of.strangers += len(sent)
-                noted(book, lanes.drain(len(sent), 4 * WARM_S), n, f"countries {countries}")
+    for times in book.size.values:
+        sent = [elsewhere(one, n % times) for n, one in enumerate(limits.messages(book.size.backlog))]
+        countries = len({contract.decode(value).location.country for _, value in sent})
+        for n in range(min(2, book.size.rounds)):
+            limits.python_produces(of, [other(one) for one in sent], contract.USERS)
+            of.strangers += len(sent)
+            noted(book, lanes.drain(len(sent), LONG_S), n, f"countries {countries}")
 
 
 def elsewhere(message: limits.Message, n: int) -> limits.Message:
@@ -82,12 +89,15 @@ def days(of: System, book: Notebook) -> None:
 
 
 def checkpoints(of: System, book: Notebook) -> None:
-    """A start of the lanes, and the same backlog, after ever more batches (Spark keeps what the last hundred need)."""
+    """
+    A start of the lanes, and the same backlog, after ever more batches. Spark keeps what the last hundred need, so that
+    a system which has had more shows nothing: this is a measure of a new one.
+    """
     small = replace(LANES, changed=(("VIGIE_MAX_OFFSETS_PER_TRIGGER", str(SMALL)),))
     batches = 0
     for n in book.size.batches:
         of.fill(SMALL * (n - batches))
-        with reading(small, of, 4 * WARM_S):
+        with reading(small, of, LONG_S):
             batches = n
         started(of, book, f"batches {n}")
 
@@ -114,20 +124,9 @@ def total(of: System, days: int) -> None:
         session.cluster.shutdown()
 
 
-def partitions(of: System, book: Notebook) -> None:
-    """The same backlog in ever more partitions."""
-    with reading(LANES, of, WARM_S) as lanes:
-        for n in book.size.partitions:
-            if n > int(of.setting("PARTITIONS")):
-                admin = KafkaAdminClient(**limits.brokers(of).kafka())
-                admin.create_partitions({contract.USERS: NewPartitions(n)})
-                admin.close()
-            drained(of, book, lanes, book.size.backlog, f"partitions {n}")
-
-
 def drained(of: System, book: Notebook, lanes: Reader, users: int, case: str, *, times: int = 2) -> None:
     for n in range(min(times, book.size.rounds)):
-        noted(book, lanes.drain(of.fill(users).users, 4 * WARM_S), n, case)
+        noted(book, lanes.drain(of.fill(users).users, LONG_S), n, case)
 
 
 def noted(book: Notebook, took: Drained, n: int, case: str) -> None:
@@ -140,13 +139,15 @@ def seed(of: System, users: int, book: Notebook) -> None:
     """Put people into the store, who never were on the topic, until it holds so many."""
     template = [contract.decode(value) for _, value in limits.messages(SEEDED_AT_ONCE)]
     past = datetime.now(UTC) - timedelta(days=1)
-    filled = [documents.document(one, 0, n, past) | {"fetched_at": past} for n, one in enumerate(template)]
+    filled = [documents.document(one, 0, n, past) for n, one in enumerate(template)]
     wanted = settings.read(stores.Settings, of.env)
-    database = documents.connected(wanted)
+    database = MongoClient[dict[str, Any]](**wanted.mongo(SEED_S))[DATABASE]
     there = next(iter(database[USERS].aggregate([{"$collStats": {"count": {}}}])))["count"]
 
     def put(begin: int) -> None:
-        raw = [bson.encode(one | {"_id": str(UUID(int=begin + n))}) for n, one in enumerate(filled)]
+        at = past - timedelta(seconds=begin / SEEDED_RATE)  # so that the indexes are as broad as those of real ones
+        made = (one | {"_id": str(uuid4()), "fetched_at": at, "appended_at": at} for one in filled)
+        raw = [bson.encode(one) for one in made]
         database[USERS].insert_many(map(RawBSONDocument, raw), ordered=False)
 
     with ThreadPoolExecutor(limits.THREADS) as pool:

@@ -13,7 +13,8 @@ import psutil
 
 from bench.draining import WARM_S
 from bench.notebook import Notebook
-from bench.readers import LANES, SINKS, reading
+from bench.readers import LANES, SINKS, Reader, reading
+from bench.result import OURS
 from bench.system import PAGE, System, cost, until
 from observability import names
 from spark.contract import RAW, STATS
@@ -30,11 +31,11 @@ def measure(of: System, book: Notebook) -> None:
     with reading(LANES, of, WARM_S) as lanes:  # they have read these, so they answer
         lanes.send(signal.SIGCONT)
         for rate in book.size.rates:
-            at_rate(of, book, rate, lanes.process.pid)
-        until(lambda: min(lanes.done().values()) >= of.users - of.read[LANES.module], WARM_S, "all stored")
+            at_rate(of, book, rate, lanes)
+            lanes.read(of.users - of.read[LANES.module], WARM_S)
 
 
-def at_rate(of: System, book: Notebook, rate: int, lanes: int) -> None:
+def at_rate(of: System, book: Notebook, rate: int, lanes: Reader) -> None:
     case, size = f"{rate} users/s", book.size
     page = max(1, min(PAGE, rate // 2))  # two calls a second, as little as the source's own steps add
     with ExitStack() as stack:
@@ -44,17 +45,24 @@ def at_rate(of: System, book: Notebook, rate: int, lanes: int) -> None:
         before = asked(of)
         until(lambda: grew(before, asked(of), 1), WARM_S, f"users at {case}")
         time.sleep(size.settle_s)  # not a condition that is waited for: the time that the rate has to be steady
-        first, began, used = asked(of), time.monotonic(), costs(of, ingestion, lanes)
+        book.note(OURS, "unread at the begin", unread(of, lanes), "users", case=case)
+        first, began, used = asked(of), time.monotonic(), costs(of, ingestion, lanes.process.pid)
         time.sleep(size.watch_s)
-        last, seconds, now = asked(of), time.monotonic() - began, costs(of, ingestion, lanes)
+        last, seconds, now = asked(of), time.monotonic() - began, costs(of, ingestion, lanes.process.pid)
+        book.note(OURS, "unread at the end", unread(of, lanes), "users", case=case)
     for lane in SINKS:
         there = {bound: n - first[lane].get(bound, 0) for bound, n in last[lane].items()}
-        book.note(STORES[lane], "users seen", max(there.values()) / seconds, "users/s", case=case)
-        for q in QUANTILES:
+        book.note(STORES[lane], "users seen", max(there.values(), default=0) / seconds, "users/s", case=case)
+        for q in QUANTILES if max(there.values(), default=0) else ():
             book.note(STORES[lane], f"p{q * 100:.0f}", quantile(there, q), SECONDS, case=case)
     for name, cpu_s in now.items():
         book.note(name, "processors", (cpu_s - used.get(name, 0.0)) / seconds, CORES, case=case)
     book.note("all", "processors", (sum(now.values()) - sum(used.values())) / seconds, CORES, case=case)
+
+
+def unread(of: System, lanes: Reader) -> int:
+    """How many users the slower lane has not told of: it tells at the end of a batch."""
+    return of.users - of.read[LANES.module] - min(lanes.done().values())
 
 
 def costs(of: System, ingestion: psutil.Popen, lanes: int) -> dict[str, float]:

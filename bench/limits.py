@@ -11,16 +11,16 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import bson
 from bson.raw_bson import RawBSONDocument
-from cassandra.concurrent import execute_concurrent
 from kafka import KafkaAdminClient, KafkaProducer
 from pymongo import MongoClient
 
+from bench.peers import job
 from bench.system import System
 from engines import builds
 from observability import access, settings
@@ -28,10 +28,10 @@ from observability.settings import ROOT
 from services import contract, records, topics
 from services.simulator import people
 from spark import documents, stores
-from spark.contract import DIMENSIONS, KEYSPACE_CQL, TABLES
 
 SCRATCH = "bench_scratch"  # a topic, a database, a keyspace
 THREADS, AT_ONCE = 2, 1000
+MANY = 8
 TOOL_S = 120
 Message = tuple[bytes, bytes]  # key, value
 
@@ -106,11 +106,14 @@ def tool(of: System, *words: str) -> str:
 
 
 def java_produces(of: System, sent: Sequence[Message], folder: Path) -> float:
-    """The JVM client by `kafka-producer-perf-test`, with these values and the publisher's settings."""
+    """
+    The JVM client by `kafka-producer-perf-test`, with these values, MANY times, and the publisher's settings. Its time
+    has the metadata in it, its messages have neither key nor header.
+    """
     payload = folder / "payload"
     payload.write_bytes(b"\n".join(value for _, value in sent))
     properties = f"bootstrap.servers={of.setting('KAFKA_BOOTSTRAP')} acks=all linger.ms=5 batch.size=131072".split()
-    words = ["--topic", SCRATCH, "--num-records", str(len(sent)), "--throughput", "-1"]
+    words = ["--topic", SCRATCH, "--num-records", str(MANY * len(sent)), "--throughput", "-1"]
     words += ["--payload-file", str(payload), "--producer-props", *properties]
     said = tool(of, "org.apache.kafka.tools.ProducerPerformance", *words)
     return float(re.findall(r"([0-9.]+) records/sec", said)[-1])
@@ -124,14 +127,15 @@ def java_consumes(of: System, users: int) -> float:
     return float(said.strip().splitlines()[-1].split(",")[-1])
 
 
-def spark_reads(of: System, *, python: bool) -> float:
-    """Spark, all of users.raw into nothing; with `python`, through a decoding in its Python workers."""
-    words = [sys.executable, "-m", "bench.nothing", *(["--python"] if python else [])]
+def spark_reads(of: System, users: int) -> tuple[float, float]:
+    """Spark, the newest of users.raw into nothing; and again through the lanes' decoding in its Python workers."""
+    words = [sys.executable, "-m", "bench.nothing", str(users)]
     changed = {"VIGIE_SPARK_UI_PORT": "14042"}
     done = subprocess.run(
         words, env=of.env | changed, cwd=ROOT, capture_output=True, text=True, timeout=TOOL_S, check=True
     )
-    return float(json.loads(done.stdout.strip().splitlines()[-1])["rate"])
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    return float(found["plain"]), float(found["decoded"])
 
 
 def mongodb_inserts(of: System, sent: Sequence[Message]) -> float:
@@ -146,7 +150,7 @@ def mongodb_inserts(of: System, sent: Sequence[Message]) -> float:
     with MongoClient[dict[str, Any]](**wanted.mongo(), w="majority", journal=True) as client:
         client.drop_database(SCRATCH)
         users = client[SCRATCH]["users"]
-        for index in ("fetched_at", "appended_at", [("location.country", 1), ("fetched_at", -1)]):
+        for index in stores.INDEXES:
             users.create_index(index)
 
         def work() -> None:
@@ -158,20 +162,14 @@ def mongodb_inserts(of: System, sent: Sequence[Message]) -> float:
     return rate
 
 
-def cassandra_writes(of: System, rows: int) -> float:
-    """Rows of stats_by_minute, prepared, as many in flight as the lane has."""
+def cassandra_writes(of: System, sent: Sequence[Message]) -> float:
+    """Users by second: the rows that their sums change, a micro-batch at a time, written as the lane writes them."""
+    at_once, now = int(of.setting("MAX_OFFSETS_PER_TRIGGER")), datetime.now(UTC)
+    users = [documents.document(contract.decode(value), 0, n, now) for n, (_, value) in enumerate(sent)]
     wanted = settings.read(stores.Settings, of.env)
-    session = stores.cassandra(wanted)
+    to = job.Sums(stores.cassandra(wanted), SCRATCH, wanted)
     try:
-        session.execute(KEYSPACE_CQL.format(keyspace=SCRATCH, replication=wanted.cassandra_replication))
-        session.execute(TABLES[0].format(keyspace=SCRATCH, minutes_ttl_s=stores.DAY_S))
-        put = session.prepare(
-            f"INSERT INTO {SCRATCH}.stats_by_minute (dimension, day, minute, value, users, age_sum) "
-            "VALUES (?,?,?,?,?,?)"
-        )
-        day, minute = date(2026, 1, 1), datetime(2026, 1, 1)  # noqa: DTZ001 as the driver wants it
-        writes = [(put, (DIMENSIONS[n % len(DIMENSIONS)], day, minute, str(n), n, n)) for n in range(rows)]
-        concurrency = int(of.setting("CASSANDRA_CONCURRENCY"))
-        return a_second(rows, lambda: execute_concurrent(session, writes, concurrency=concurrency))
+        batches = [to.changed(users[at : at + at_once]) for at in range(0, len(users), at_once)]
+        return a_second(len(users), lambda: list(map(to.put, batches)))
     finally:
-        session.cluster.shutdown()
+        to.session.cluster.shutdown()

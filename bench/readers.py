@@ -26,7 +26,7 @@ from spark.contract import RAW, STATS
 
 DONE = '"event":"batch done"'
 SINKS = (RAW, STATS)
-END_S, ASK_S = 25, 0.1
+ASK_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ PLAIN = Kind("kafka-python, bulk", ("bench.peers.plain",))
 QUIX = Kind("Quix Streams", ("bench.peers.quix",), "quixstreams")
 BYTEWAX = Kind("Bytewax", ("bytewax.run", "bench.peers.flow:flow()"), "bytewax")
 FAMILY = Kind("row by row", ("bench.peers.rows",), changed=(("VIGIE_SPARK_UI_PORT", "14041"),), slow=True)
-PEERS = (PLAIN, QUIX, BYTEWAX, FAMILY)
+PEERS = (FAMILY, PLAIN, QUIX, BYTEWAX)
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -79,8 +79,13 @@ class Mark(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Drained:
-    """Users a second into each sink, and into both; what the reader and the engines used for so many users."""
+    """
+    Users a second into each sink, and into both; what the reader and the engines used for so many users.
 
+    `wanted` is the backlog: `users` are fewer if there was no time for more.
+    """
+
+    wanted: int
     users: int
     seconds: float
     rates: Mapping[str, float]
@@ -142,7 +147,7 @@ class Reader:
         Read a backlog of so many users, or as many of them as `limit_s` lets; it is held before and after.
 
         Raises:
-            NotUp: nothing at all was written, or the process has ended.
+            NotUp: nothing at all was written to either sink, or the process has ended.
         """
         since, before, engines = self.log.stat().st_size, system.cost(self.process.pid), self.system.costs()
         began = time.time()
@@ -153,23 +158,21 @@ class Reader:
         for mark in marks:
             done[mark.lane] += mark.rows
             last[mark.lane] = max(last[mark.lane], mark.ended)
-        if not min(done.values()):
+        if not max(done.values()):
             raise system.NotUp(f"{self.kind.name} has written nothing in {limit_s:.0f} s: {self.log}")
         rates = {sink: done[sink] / max(1e-3, last[sink] - began) for sink in SINKS}
         seconds = max(last.values()) - began
         used = {name: one.less(engines.get(name, Cost())) for name, one in self.system.costs().items()}
         mine = system.cost(self.process.pid).less(before)
         whole = min(done.values())
-        return Drained(whole, seconds, rates, whole / max(1e-3, seconds), mine, used, tuple(marks))
+        return Drained(users, whole, seconds, rates, whole / max(1e-3, seconds), mine, used, tuple(marks))
 
     def end(self) -> None:
         """Let it go and stop it with everything below it."""
         below = system.tree(self.process.pid)
         self.send(signal.SIGCONT)
-        with suppress(psutil.Error):
-            self.process.terminate()
-        with suppress(psutil.TimeoutExpired):
-            self.process.wait(END_S)
+        with suppress(psutil.NoSuchProcess):
+            system.ended(self.process)
         for one in below:
             with suppress(psutil.Error):
                 one.kill()

@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from itertools import groupby
+from pathlib import Path
 
 from bench import figures
 from bench.comparison import Line, compared, differences
 from bench.figures import Ratio
-from bench.result import OURS, Result, Sample, values
+from bench.result import OURS, Result, Sample, values, written
 from chaos.drawing import COLOURS, LEFT, ROW, WIDTH, box, text
 from chaos.report import STYLE, table
 
@@ -35,10 +36,18 @@ def row(samples: Sequence[Sample], ours: Sequence[Sample] | None) -> tuple[str, 
     first, told = samples[0], figures.summary([one.value for one in samples])
     ratio = ""
     if ours is not None and first.subject != OURS:
-        found = figures.ratio([one.value for one in ours], [one.value for one in samples], paired=True)
-        ratio = times(found) if found else f"{figures.summary([o.value for o in ours]).median / told.median:.2f}"
+        mine, theirs = by_round(ours, samples)
+        found = figures.ratio(mine, theirs, paired=True)
+        ratio = times(found) if found else f"{mine[0] / theirs[0]:.2f}" if len(mine) == 1 and theirs[0] else ""
     spread = f"{number(told.least)} to {number(told.most)}"
     return first.subject, first.metric, f"{number(told.median)} {first.unit}", spread, str(told.n), ratio
+
+
+def by_round(one: Sequence[Sample], other: Sequence[Sample]) -> tuple[list[float], list[float]]:
+    """The values of both in the rounds that both have."""
+    mine, theirs = ({sample.round: sample.value for sample in some} for some in (one, other))
+    both = sorted(mine.keys() & theirs.keys())
+    return [mine[n] for n in both], [theirs[n] for n in both]
 
 
 def number(value: float) -> str:
@@ -61,6 +70,14 @@ def facts(result: Result) -> list[str]:
         ", ".join(f"{key}={value}" for key, value in result.settings.items()) + ".",
         *(f"Not run: {name}: {why}." for name, why in result.absent.items()),
     ]
+
+
+def keep(result: Result, before: Result | None, folder: Path) -> Path:
+    """Write a result as JSON, Markdown and a page; its name is the time that it began."""
+    file = written(result, folder)
+    file.with_suffix(".md").write_text(markdown(result, before))
+    file.with_suffix(".html").write_text(html(result, before))
+    return file
 
 
 def markdown(result: Result, before: Result | None = None) -> str:

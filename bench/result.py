@@ -94,7 +94,7 @@ def versions() -> dict[str, str]:
     return {OURS: done.stdout.strip() or metadata.version("vigie")} | found
 
 
-def keep(result: Result, folder: Path) -> Path:
+def written(result: Result, folder: Path) -> Path:
     """Write a result; its name is the time that it began."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{result.began:%Y%m%dT%H%M%S}.json"

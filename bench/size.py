@@ -1,13 +1,17 @@
-"""How much is measured: the whole bench, or a short form that only shows that everything measures."""
+"""How much is measured: the whole bench, what grows at length, or a short form, which shows that all measures."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
 class Size:
-    """Users, rounds and seconds. `slow_s` is all that a peer gets of a drain; `backlog` is a round's."""
+    """
+    Users, rounds and seconds. `backlog` is a round's; `turns` are the rounds in which each reader is started anew;
+    `slow_s` is all that row by row gets of a drain.
+    """
 
     rounds: int
+    turns: int
     warm: int
     backlog: int
     messages: int  # for the limits of parts
@@ -15,6 +19,7 @@ class Size:
     rates: tuple[int, ...]  # users/s
     settle_s: float
     watch_s: float
+    rest_s: float  # at least two scrapes of the slowest target
     backlogs: tuple[int, ...]
     stored: tuple[int, ...]
     partitions: tuple[int, ...]
@@ -25,30 +30,42 @@ class Size:
     viewers: int
     viewed_s: float
     viewed_long_s: float
+    apart: bool = True  # what must have a new system for itself gets it
 
 
 WHOLE = Size(
     rounds=3,
-    warm=10_000,
+    turns=2,
+    warm=6_000,
     backlog=12_000,
     messages=12_000,
-    slow_s=30,
-    rates=(10, 66, 300, 1000),
-    settle_s=8,
-    watch_s=25,
-    backlogs=(10_000, 50_000, 200_000),
-    stored=(10_000, 100_000, 1_000_000),
-    partitions=(3, 6, 12, 24),
+    slow_s=60,
+    rates=(10, 66, 300, 1000, 1500),
+    settle_s=6,
+    watch_s=20,
+    rest_s=30,
+    backlogs=(10_000, 50_000),
+    stored=(10_000, 100_000),
+    partitions=(3, 12),
     values=(1, 10),
-    days=(1, 30, 365),
-    batches=(10, 150),
+    days=(1, 365),
+    batches=(),
     summed=1_000_000,
     viewers=20,
     viewed_s=40,
     viewed_long_s=600,
 )
+LONG = replace(
+    WHOLE,
+    backlogs=(10_000, 50_000, 200_000),
+    stored=(10_000, 100_000, 1_000_000),
+    partitions=(3, 6, 12, 24),
+    days=(1, 30, 365),
+    batches=(5, 60, 120),
+)
 SHORT = Size(
     rounds=1,
+    turns=1,
     warm=400,
     backlog=1000,
     messages=1000,
@@ -56,6 +73,7 @@ SHORT = Size(
     rates=(50,),
     settle_s=2,
     watch_s=8,
+    rest_s=5,
     backlogs=(500, 1000),
     stored=(1000, 3000),
     partitions=(3, 6),
@@ -66,4 +84,5 @@ SHORT = Size(
     viewers=3,
     viewed_s=8,
     viewed_long_s=8,
+    apart=False,
 )

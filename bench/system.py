@@ -33,7 +33,9 @@ from services import hops
 
 PAGE = 100  # users of a page
 FIRST_PAGES = 2
-UP_S, DOWN_S, FILL_S = 400, 200, 200
+UP_S, DOWN_S, FILL_S = 400, 200, 60
+END_S = 25
+SLOWEST = 200  # users/s: what ingestion and any reader of ours reach on every machine that this is meant for
 RUN = {
     "VIGIE_SEED": "bench",
     "VIGIE_RATE": "20",
@@ -115,26 +117,28 @@ class System:
             yield process
         finally:
             log.close()
-            process.terminate()
-            process.wait(20)
+            ended(process)
 
     def fill(self, users: int) -> Filled:
         """
         Let so many new users in, as fast as ingestion goes, and wait until the brokers have them.
 
         Raises:
-            NotUp: they did not in FILL_S.
+            NotUp: they did not, slow as the machine may be.
         """
+        limit_s = FILL_S + users / SLOWEST
         before, self.pages = self.acknowledged(), self.pages + -(-users // PAGE)
         with self.ingesting(VIGIE_PAGES=str(self.pages), VIGIE_RATE="0") as process:
             until(lambda: self.acknowledged() > before, FILL_S, "the first page")
-            began, first = time.monotonic(), self.acknowledged()
+            began, first, started = time.monotonic(), self.acknowledged(), process.cpu_times()
             until(
-                lambda: self.acknowledged() >= before + -(-users // PAGE) * PAGE, FILL_S, f"{users} users in the topic"
+                lambda: self.acknowledged() >= before + -(-users // PAGE) * PAGE, limit_s, f"{users} users in the topic"
             )
             seconds, used = time.monotonic() - began, process.cpu_times()
         there = self.acknowledged()
-        return Filled(there - before, seconds * (there - before) / max(1, there - first), used.user + used.system)
+        whole = (there - before) / max(1, there - first)  # the interpreter's start and the first page are not measured
+        cpu_s = used.user + used.system - started.user - started.system
+        return Filled(there - before, seconds * whole, cpu_s * whole)
 
     def metrics(self, program: str) -> Iterable[Metric]:
         """What a program of ours says of itself now, as to Prometheus."""
@@ -158,6 +162,15 @@ class System:
     def costs(self) -> dict[str, Cost]:
         """What each supervised program has used up to now."""
         return {one.name: cost(one.pid) for one in supervise.processes(self.state).values() if one.pid}
+
+
+def ended(process: psutil.Popen) -> None:
+    """End it; one that does not by itself is killed."""
+    process.terminate()
+    try:
+        process.wait(END_S)
+    except psutil.TimeoutExpired:
+        process.kill()
 
 
 def until(so: Callable[[], bool], limit_s: float, what: str) -> None:
@@ -235,8 +248,12 @@ def running(**changed: str) -> Iterator[System]:
         made.read[LANES] = made.users  # by the lanes of its start
         yield made
     finally:
-        engines(outer, "down", DOWN_S)
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            engines(outer, "down", DOWN_S)
+        except subprocess.TimeoutExpired:
+            print(f"not down after {DOWN_S} s: VIGIE_STATE={folder} make down", file=sys.stderr)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def all_read(of: System) -> bool:

@@ -27,7 +27,7 @@ from bench.draining import WARM_S
 from bench.latency import QUANTILES
 from bench.notebook import Notebook
 from bench.readers import LANES, reading
-from bench.system import System, cost, until
+from bench.system import System, cost, ended, until
 from observability import names, settings
 from services import hops
 from services.simulator import people
@@ -36,7 +36,7 @@ from spark.contract import AGE, AGE_BAND, BETWEEN, COUNTRY, CROSS, CROSSED, EVER
 from spark.stats import Tables, minutes_to_put, totals_to_put
 from spark.totals import Minute, Sums, Totals
 
-DRAWN = 5000  # users of a page of the source
+DRAWN = 5000  # users of a page of the source; they come again and again
 SPREAD_MINUTES = 24 * 60  # the users came evenly within a day
 RATE = 50  # users/s that come meanwhile
 WARM_RUNS, FIRST_RUNS = 5, 5
@@ -103,8 +103,7 @@ def served(of: System) -> Iterator[psutil.Popen]:
         until(lambda: answers(of), START_S, "the pages")
         yield process
     finally:
-        process.terminate()
-        process.wait(20)
+        ended(process)
 
 
 def answers(of: System) -> bool:
@@ -162,8 +161,10 @@ async def view(of: System, seconds: float) -> tuple[float, list[float]]:
         while due and time.monotonic() < began + seconds:
             fragment, at = min(due.items(), key=lambda one: one[1])
             await asyncio.sleep(at - time.monotonic())
-            took.append((await run(socket, fragment))[0])
-            due[fragment] = time.monotonic() + every[fragment]
+            await run(socket, fragment)
+            now = time.monotonic()
+            took.append(now - at)  # with the time that another fragment of this viewer held it
+            due[fragment] = at + every[fragment] * -(-max(1e-9, now - at) // every[fragment])
     return first, took
 
 
@@ -206,9 +207,8 @@ def drawn(users: int) -> Iterator[Minute]:
     """The sums of so many users of the source; the last of their minutes is over."""
     now = datetime.now(UTC).replace(tzinfo=None, second=0, microsecond=0)
     sums: dict[tuple[datetime, str, str], list[int]] = {}
+    page = people.users("viewers-drawn", 1, min(DRAWN, users), today=now.date())
     for n in range(users):
-        if n % DRAWN == 0:
-            page = people.users("viewers-drawn", n // DRAWN, min(DRAWN, users - n), today=now.date())
         one = page[n % DRAWN]
         age = one["dob"]["age"]
         values = {

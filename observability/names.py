@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
 
 QUICK = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds: calls and writes
-SLOW = (0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)  # a user's whole way
+# seconds: a user's whole way
+SLOW = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,6 +35,8 @@ from spark.contract import (
 log = logs.Log(__name__)
 
 DAY_S = 86_400
+NEWEST_FIRST = [("fetched_at", -1), ("_id", -1)]  # the order in which the pages show users
+INDEXES = ([("appended_at", 1)], NEWEST_FIRST, [("location.country", 1), *NEWEST_FIRST])  # of users
 
 
 class SchemaMismatch(Exception):
@@ -116,10 +118,8 @@ def make_collections(wanted: Settings) -> None:
         database = client[DATABASE]
         for name in (USERS, NEWEST_USERS, CANARIES, LEDGER, FORGOTTEN):
             made(database, name)
-        database[USERS].create_index("appended_at")
-        newest_first = [("fetched_at", -1), ("_id", -1)]  # the order in which the pages show users
-        database[USERS].create_index(newest_first)
-        database[USERS].create_index([("location.country", 1), *newest_first])
+        for index in INDEXES:
+            database[USERS].create_index(index)
         found = database["schema_version"].find_one({"_id": "users"})
         if found and found["version"] != SCHEMA_VERSION:
             raise SchemaMismatch(

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from cassandra.cluster import Session
 from cassandra.concurrent import execute_concurrent
 from pymongo import MongoClient
 from pymongo.errors import BulkWriteError
@@ -20,8 +21,9 @@ from observability import access, settings
 from services.evidence import User, of_user
 from spark import stores
 from spark.contract import ALL_TIME, KEYSPACE_CQL, RAW, STATS, TABLES, USERS
+from spark.stats import together
 
-AT_ONCE = 1000  # messages: what each peer takes together
+AT_ONCE = 2000  # messages of a partition that each peer takes together: a batch of three is as large as one of ours
 CONCURRENCY = 100
 HELD_MS = 1_800_000  # a reader that waits for its turn stays in its group
 DUPLICATE_KEY = 11000
@@ -58,31 +60,56 @@ def brokers() -> str:
     return settings.read(access.Kafka, settings.environ()).kafka_bootstrap
 
 
-class Job:
-    """Both stores, open, and the sums so far."""
+class Sums:
+    """The sums so far, and Cassandra, where they are written in rows of full values, as the stats lane writes them."""
 
-    def __init__(self, name: str) -> None:
-        """Make the peer's database and keyspace, which are named after it."""
-        place = wanted()
-        self.users = MongoClient[dict[str, Any]](**place.mongo(), w="majority", journal=True)[name][USERS]
-        for index in ("fetched_at", "appended_at", [("location.country", 1), ("fetched_at", -1)]):
-            self.users.create_index(index)
-        self.session = stores.cassandra(place)
-        self.session.execute(KEYSPACE_CQL.format(keyspace=name, replication=place.cassandra_replication))
+    def __init__(self, session: Session, name: str, place: stores.Settings) -> None:
+        """Make the keyspace and its tables."""
+        self.session = session
+        session.execute(KEYSPACE_CQL.format(keyspace=name, replication=place.cassandra_replication))
         for table in TABLES:
-            self.session.execute(table.format(keyspace=name, minutes_ttl_s=place.minutes_days * stores.DAY_S))
-        self.put_minute = self.session.prepare(
+            session.execute(table.format(keyspace=name, minutes_ttl_s=place.minutes_days * stores.DAY_S))
+        self.put_minute = session.prepare(
             f"INSERT INTO {name}.stats_by_minute (dimension, day, minute, value, users, age_sum) VALUES (?,?,?,?,?,?)"
         )
-        self.put_total = self.session.prepare(
+        self.put_total = session.prepare(
             f"INSERT INTO {name}.totals (period, dimension, value, users, age_sum) VALUES (?,?,?,?,?)"
         )
         self.minutes: dict[Key, tuple[int, int]] = {}
         self.totals: dict[Key, tuple[int, int]] = {}
 
+    def changed(self, documents: Sequence[Mapping[str, Any]]) -> list[tuple[Any, Key]]:
+        """Add the users to their sums; the rows of those that have changed."""
+        minutes, totals = set(), set()
+        for user in documents:
+            minute = user["appended_at"].replace(second=0, microsecond=0)
+            for dimension, value in facets(user):
+                minutes.add(added(self.minutes, (dimension, minute.date(), minute, value), user["dob"]["age"]))
+                for period in (ALL_TIME, minute.date().isoformat()):
+                    totals.add(added(self.totals, (period, dimension, value), user["dob"]["age"]))
+        writes = [(self.put_minute, (*key, *self.minutes[key])) for key in minutes]
+        return writes + [(self.put_total, (*key, *self.totals[key])) for key in totals]
+
+    def put(self, writes: list[tuple[Any, Key]]) -> None:
+        """Those of one partition together."""
+        execute_concurrent(self.session, together(writes), concurrency=CONCURRENCY, raise_on_first_error=True)
+
+
+class Job:
+    """Both stores, open."""
+
+    def __init__(self, name: str) -> None:
+        """Make the peer's database and keyspace, which are named after it."""
+        place = wanted()
+        self.users = MongoClient[dict[str, Any]](**place.mongo(), w="majority", journal=True)[name][USERS]
+        for index in stores.INDEXES:
+            self.users.create_index(index)
+        self.sums = Sums(stores.cassandra(place), name, place)
+
     def take(self, documents: Sequence[dict[str, Any]]) -> None:
         """Write a batch to both stores, and tell of it."""
-        self.count([user for user, new in zip(documents, self.insert(documents), strict=True) if new])
+        new = [user for user, new in zip(documents, self.insert(documents), strict=True) if new]
+        self.sums.put(self.sums.changed(new))
         tell(RAW, len(documents))
         tell(STATS, len(documents))
 
@@ -97,19 +124,6 @@ class Job:
             known = {one["index"] for one in errors}
             return [n not in known for n in range(len(documents))]
         return [True] * len(documents)
-
-    def count(self, documents: Sequence[dict[str, Any]]) -> None:
-        """Add the users to their sums, and write the sums that have changed."""
-        minutes, totals = set(), set()
-        for user in documents:
-            minute = user["appended_at"].replace(second=0, microsecond=0)
-            for dimension, value in facets(user):
-                minutes.add(added(self.minutes, (dimension, minute.date(), minute, value), user["dob"]["age"]))
-                for period in (ALL_TIME, minute.date().isoformat()):
-                    totals.add(added(self.totals, (period, dimension, value), user["dob"]["age"]))
-        writes = [(self.put_minute, (*key, *self.minutes[key])) for key in minutes]
-        writes += [(self.put_total, (*key, *self.totals[key])) for key in totals]
-        execute_concurrent(self.session, writes, concurrency=CONCURRENCY, raise_on_first_error=True)
 
 
 def added(sums: dict[Key, tuple[int, int]], key: Key, age: int) -> Key:

@@ -16,7 +16,7 @@ def main() -> None:
         group_id="bench-plain",
         auto_offset_reset="earliest",
         enable_auto_commit=False,
-        max_poll_records=job.AT_ONCE,
+        max_poll_records=3 * job.AT_ONCE,
         session_timeout_ms=job.HELD_MS,
         max_poll_interval_ms=job.HELD_MS,
         request_timeout_ms=job.HELD_MS + 1000,

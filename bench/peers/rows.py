@@ -26,6 +26,7 @@ SCHEMA = StructType(
     ]
 )
 TELL = 100
+AT_ONCE = 1000  # the tutorials have no such limit: a backlog would be one batch, and nothing be there until its end
 
 
 def main() -> None:
@@ -58,7 +59,7 @@ def main() -> None:
         rows = batch.collect()
         for row in rows:
             values = (row.dimension, row.minute.date(), row.minute, row.value, row.users, row.age_sum)
-            to.session.execute(to.put_minute, values)
+            to.sums.session.execute(to.sums.put_minute, values)
         now = {row.minute: row.users for row in rows if row.dimension == EVERYONE}
         job.tell(STATS, sum(users - counted.get(minute, 0) for minute, users in now.items()))
         counted.update(now)
@@ -69,6 +70,7 @@ def main() -> None:
         .option("kafka.bootstrap.servers", job.brokers())
         .option("subscribe", USERS)
         .option("startingOffsets", "earliest")
+        .option("maxOffsetsPerTrigger", AT_ONCE)
         .load()
     )
     users = records.select(

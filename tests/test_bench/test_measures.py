@@ -1,16 +1,20 @@
 """What the measures are made of, without an engine: quantiles, marks, messages, ports."""
 
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 from dotenv import dotenv_values
 
 from bench import growth, limits, system, viewers
-from bench.__main__ import MEASURES, main, parser
+from bench.__main__ import MEASURES, main, parser, run
 from bench.latency import quantile
+from bench.notebook import Notebook
 from bench.peers import job
 from bench.readers import PEERS, Mark
+from bench.size import SHORT
 from observability import settings
 from services import contract
 from spark import documents
@@ -81,6 +85,33 @@ def test_every_word_of_the_front_door_is_a_measure():
     }
     with pytest.raises(SystemExit):
         main(["speed"])
+
+
+def test_a_measure_that_fails_takes_only_its_own_figures_with_it(monkeypatch):
+    systems: list[str] = []
+
+    @contextmanager
+    def running():
+        systems.append("up")
+        yield SimpleNamespace(first_users_s=1.0)
+        systems.append("down")
+
+    def fails(of, book):
+        book.note("one", "took", 1.0, "s")
+        raise TimeoutError("late")
+
+    def goes_well(of, book):
+        book.note("two", "took", 2.0, "s")
+
+    monkeypatch.setattr("bench.system.running", running)
+    monkeypatch.setattr("bench.__main__.MEASURES", {"first": (fails, goes_well), "second": (goes_well,)})
+    book, kept = Notebook(SHORT), []
+    run(["second", "first"], book, {}, lambda: kept.append(len(book.samples)))
+    assert systems == ["up", "down", "up", "down"]
+    assert kept == [2, 4, 5]
+    assert [one.what for one in book.samples if one.subject == "two"] == ["first", "second"]
+    assert book.absent == {"first, fails": "TimeoutError: late"}
+    assert book.failed
 
 
 def test_an_earlier_result_that_is_none_stops_before_anything_starts(tmp_path, capsys):

@@ -26,11 +26,11 @@ RUN = run(drained(OURS, 2000, 2100, 1900) + drained("plain", 1000, 1050, 950) + 
 
 
 def test_a_result_is_read_back_as_it_was_kept(tmp_path):
-    assert result.load(result.keep(RUN, tmp_path / "new")) == RUN
+    assert result.load(result.written(RUN, tmp_path / "new")) == RUN
 
 
 def test_a_result_is_json_that_any_tool_reads(tmp_path):
-    kept = json.loads(result.keep(RUN, tmp_path).read_text())
+    kept = json.loads(result.written(RUN, tmp_path).read_text())
     assert kept["samples"][0] == {
         "what": "raw",
         "subject": OURS,
@@ -110,3 +110,10 @@ def test_the_report_holds_the_comparison():
     assert "| raw, limit: <parts>, drained | 4,000 users/s | 4,000 users/s | 1.00 | noise |" in report.markdown(
         RUN, RUN
     )
+
+
+def test_a_ratio_is_of_the_rounds_that_both_have():
+    ours, theirs = drained(OURS, 100, 1000, 1000), drained("peer", 100, 500, 500)
+    lost = [one for one in theirs if one.round]
+    assert report.row(lost, ours)[-1] == "2.00 (2.00 to 2.00)"
+    assert report.row(theirs[:1], ours)[-1] == "1.00"
