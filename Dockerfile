@@ -12,10 +12,10 @@ ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEB
 
 FROM python AS build
 RUN apt-get update && apt-get install -y --no-install-recommends python3-venv maven
-COPY .env /build/
-RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir "uv==$(sed -n 's/^UV_VERSION=//p' /build/.env)"
+ARG UV_VERSION
+RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir "uv==${UV_VERSION}"
 ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt UV_PROJECT_ENVIRONMENT=/opt/venv UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_CACHE=1 UV_PYTHON=/usr/bin/python3
-COPY pyproject.toml uv.lock README.md /build/
+COPY pyproject.toml uv.lock /build/
 WORKDIR /build
 
 FROM build AS code
@@ -25,7 +25,9 @@ COPY spark /build/spark
 COPY dashboard /build/dashboard
 COPY engines/*.py /build/engines/
 COPY grafana/*.py /build/grafana/
-RUN /opt/uv/bin/uv pip install --no-deps --target /app . && cp .env /app/
+COPY README.md .env /build/
+# where alerts go is often a secret, and none of our processes sends them
+RUN /opt/uv/bin/uv pip install --no-deps --target /app . && sed 's/^VIGIE_ALERT_WEBHOOK=.*/VIGIE_ALERT_WEBHOOK=/' .env >/app/.env
 COPY .streamlit /app/.streamlit
 COPY grafana/dashboards /app/grafana/dashboards
 COPY docs/runbooks /app/docs/runbooks

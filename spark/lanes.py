@@ -248,6 +248,7 @@ def work(env: Mapping[str, str], stopping: threading.Event) -> int:
     telemetry.start("spark", env)
     described(env, stopping)
     of_session = settings.read(session.Settings, env)
+    session.clear(of_session.state)
     spark = session.start(of_session)
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, lambda *_: stopping.set())

@@ -1,6 +1,7 @@
 """The Spark session: one application for both lanes, sized for one machine, pointed at a cluster by SPARK_MASTER."""
 
 import os
+import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ CHECKPOINT_FILES = "org.apache.spark.sql.execution.streaming.checkpointing.FileS
 PROMETHEUS = "org.apache.spark.metrics.sink.PrometheusServlet"
 ROCKSDB = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
 Count = Annotated[int, Meta(ge=1)]
+SCRATCH = Path("tmp", "spark")  # below the state folder
 
 
 class JarsMissing(Exception):
@@ -45,6 +47,11 @@ class Settings(access.Kafka):
     spark_host: str
 
 
+def clear(state: Path) -> None:
+    """Remove what a session that was killed has left: libraries, blocks, RocksDB's working copies."""
+    shutil.rmtree(state / SCRATCH, ignore_errors=True)
+
+
 def start(wanted: Settings) -> SparkSession:
     """
     Start the session; its JVM ends with this process.
@@ -57,7 +64,7 @@ def start(wanted: Settings) -> SparkSession:
         raise JarsMissing(
             f"VIGIE_SPARK_JARS={wanted.spark_jars!r} holds no jars; `make up` fetches them and says where"
         )
-    scratch = wanted.state / "tmp" / "spark"
+    scratch = wanted.state / SCRATCH
     scratch.mkdir(parents=True, exist_ok=True)
     os.environ["SPARK_LOCAL_IP"] = wanted.host  # else Spark's page is open to every network that the machine is on
     os.environ["PYSPARK_PYTHON"] = wanted.executor_python or sys.executable

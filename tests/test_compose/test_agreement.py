@@ -71,6 +71,34 @@ def test_what_is_published_has_the_port_that_env_gives_it_and_loopback_alone(ser
 def test_a_published_port_moves_with_its_setting_and_the_host_cannot_be_left_out(compose):
     moved = compose(VIGIE_DASHBOARD_PORT="9999", VIGIE_HOST="127.0.0.9")["services"]["dashboard"]["ports"]
     assert [(port["host_ip"], port["published"], port["target"]) for port in moved] == [("127.0.0.9", "9999", 8501)]
+    of_blank = compose(profiles=PROFILES, VIGIE_HOST="")["services"].values()
+    assert {port["host_ip"] for one in of_blank for port in one.get("ports", [])} == {"127.0.0.1"}
+
+
+def test_a_port_moves_for_browsers_and_not_for_who_listens(compose):
+    ports = {key: str(int(value) + 20_000) for key, value in DEFAULTS.items() if key.endswith("_PORT")}
+    told = compose(**ports)["services"]["dashboard"]["environment"]
+    for name in ("DASHBOARD", "SPARK_UI", "SIMULATOR", "INGEST_METRICS", "SPARK_METRICS", "EXPORTER_METRICS"):
+        assert told[f"VIGIE_{name}_PORT"] == DEFAULTS[f"VIGIE_{name}_PORT"]
+    for name in ("PROMETHEUS", "ALERTMANAGER", "JAEGER", "GRAFANA"):
+        assert told[f"VIGIE_{name}_PORT"] == ports[f"VIGIE_{name}_PORT"]
+
+
+@pytest.mark.parametrize(
+    ("image", "file", "version"),
+    [
+        ("KAFKA", "kafka/pom.xml", r"<artifactId>kafka_2.13</artifactId>\s*<version>([0-9.]+)<"),
+        ("CASSANDRA", "cassandra/pom.xml", r"<artifactId>cassandra-all</artifactId>\s*<version>([0-9.]+)<"),
+        ("PROMETHEUS", "prometheus/go.mod", r"prometheus/prometheus v0\.([0-9.]+) "),
+        ("ALERTMANAGER", "alertmanager/go.mod", r"prometheus/alertmanager v([0-9.]+) "),
+        ("TOXIPROXY", "toxiproxy/go.mod", r"toxiproxy/v2 v([0-9.]+) "),
+    ],
+)
+def test_an_image_has_the_version_that_make_up_has(image, file, version):
+    found = re.search(version, (ROOT / "engines" / file).read_text())
+    assert found
+    ours = found[1] if image != "PROMETHEUS" else f"3.{int(found[1].split('.')[0]) - 300}.{found[1].split('.')[1]}"
+    assert DEFAULTS[f"IMAGE_{image}"].rpartition(":")[2].removeprefix("v") == ours
 
 
 def test_every_setting_is_told_to_our_processes_or_is_not_for_them(services):

@@ -14,6 +14,9 @@ LIGHT = ("docker-compose.yml", "docker-compose.light.yml")
 OFFLINE = ("docker-compose.yml", "docker-compose.offline.yml")
 JOBS = {"secrets", "replica-set", "topics", "grants", "tables"}
 MB = 2**20
+IMAGES = {key: value or "" for key, value in dotenv_values(ROOT / ".env").items() if key.startswith("IMAGE_")}
+OURS = {f"vigie/{name}" for name in ("services", "lanes", "pages", "kafka", "cassandra", "jaeger", "mongodb-exporter")}
+ORDINARY = OURS | {IMAGES[f"IMAGE_{name}"] for name in ("PROMETHEUS", "ALERTMANAGER", "GRAFANA")}  # of a user by itself
 
 Yaml = dict[str, Any]
 
@@ -48,7 +51,7 @@ def test_nothing_has_a_right_that_it_does_not_need(services):
         assert one["security_opt"] == ["no-new-privileges:true"], name
         assert "cap_add" not in one, name
         assert not one.get("privileged"), name
-        assert one.get("user") != "root", name
+        assert one.get("user", "" if one["image"] in ORDINARY else "root") != "root", name
         assert one["logging"]["options"] == {"max-size": "10m", "max-file": "3"}, name
 
 
@@ -67,11 +70,11 @@ def test_the_memory_limits_add_up_to_what_is_promised(compose, files, most):
 
 
 def test_every_image_is_ours_or_has_a_version(services):
-    published = {value for key, value in dotenv_values(ROOT / ".env").items() if key.startswith("IMAGE_")}
+    published = set(IMAGES.values())
     for image in published:
-        assert re.search(r":[a-z0-9.-]*[0-9a-z][a-z0-9.-]*(@sha256:[0-9a-f]{64})?$", image or ""), image
-        assert ":latest" not in (image or "")
-        assert "bitnami" not in (image or "")
+        assert re.search(r":[a-z0-9.-]*[0-9a-z][a-z0-9.-]*(@sha256:[0-9a-f]{64})?$", image), image
+        assert ":latest" not in image
+        assert "bitnami" not in image
     theirs = {one["image"] for one in services.values() if not one["image"].startswith("vigie/")}
     assert theirs - published == set()
     bases = {
@@ -93,3 +96,24 @@ def test_each_broker_keeps_its_own_data(compose):
     services = compose()["services"]
     kept = [services[f"kafka-{n}"]["volumes"][0]["source"] for n in (1, 2, 3)]
     assert kept == ["kafka-1", "kafka-2", "kafka-3"]
+
+
+@pytest.mark.parametrize("files", [("docker-compose.yml",), LIGHT, OFFLINE], ids=lambda files: files[-1])
+def test_an_image_of_ours_is_built_by_one_service_and_asked_of_no_registry(compose, files):
+    services = compose(files, PROFILES)["services"].values()
+    ours = [one for one in services if one["image"].startswith("vigie/")]
+    assert {one["pull_policy"] for one in ours} == {"never"}
+    assert sorted(one["image"] for one in services if "build" in one) == sorted({one["image"] for one in ours})
+
+
+@pytest.mark.parametrize("files", [("docker-compose.yml",), LIGHT, OFFLINE], ids=lambda files: files[-1])
+def test_every_shape_has_volumes_of_its_own(compose, files):
+    whole = compose(files)
+    assert {one["name"].partition("_")[0] for one in whole["volumes"].values()} == {whole["name"]}
+    suffix = files[-1].removeprefix("docker-compose").removesuffix(".yml").replace(".", "-")
+    assert whole["name"] == f"vigie{suffix}"
+
+
+def test_an_executor_may_load_the_libraries_that_it_unpacks(services):
+    for name in ("spark-worker-1", "spark-worker-2"):
+        assert [mount.partition(":")[2] for mount in services[name]["tmpfs"]] == ["mode=1777,exec"]
