@@ -4,6 +4,7 @@ The credentials that nobody has yet: made once into VIGIE_SECRETS_DIR, never ove
     <store>_<user>_password     of every user of Kafka, MongoDB, Cassandra and Grafana (docs/credentials.md)
     kafka_format                arguments (`@FILE`) of Kafka's storage tool: brokers know `admin` from their first start
     mongo_keyfile               what the members of a MongoDB replica set know each other by
+    spark/spark-defaults.conf   what the members of a Spark cluster know each other by (a SPARK_CONF_DIR)
     tls/ca.pem                  who signs for the brokers: what a client has to trust
     tls/<host>.pem              a broker's key and certificate, for each host of VIGIE_KAFKA_BOOTSTRAP
 
@@ -41,6 +42,7 @@ USERS = {
     GRAFANA: (ADMIN,),
 }
 FORMAT, KEYFILE, TLS, CA = "kafka_format", "mongo_keyfile", "tls", "ca.pem"
+SPARK, DEFAULTS = "spark", "spark-defaults.conf"
 FILE, FOLDER = 0o440, 0o750
 YEARS = timedelta(days=3650)
 SKEW = timedelta(days=1)  # a machine whose clock is behind takes the certificate too
@@ -81,6 +83,8 @@ def make(folder: Path, hosts: Sequence[str]) -> list[str]:
             admin = access.password("VIGIE_SECRETS_DIR", str(folder / name(KAFKA, ADMIN)))
             made += keep(folder / FORMAT, f"--add-scram\n{access.MECHANISM}=[name={ADMIN},password={admin}]\n")
             made += keep(folder / KEYFILE, b64encode(token_bytes(576)).decode())
+            (folder / SPARK).mkdir(mode=FOLDER, exist_ok=True)
+            made += [f"{SPARK}/{one}" for one in keep(folder / SPARK / DEFAULTS, of_cluster())]
             return made + certificates(folder / TLS, hosts)
     except OSError as error:
         raise NotMade(
@@ -90,6 +94,14 @@ def make(folder: Path, hosts: Sequence[str]) -> list[str]:
 
 def passwords(folder: Path, store: str) -> list[str]:
     return [one for user in USERS[store] for one in keep(folder / name(store, user), token_hex(24))]
+
+
+def of_cluster() -> str:
+    """A cluster's configuration: who does not know this secret runs nothing on it."""
+    return (
+        f"spark.authenticate true\nspark.authenticate.secret {token_hex(24)}\n"
+        "spark.network.crypto.enabled true\nspark.master.rest.enabled false\n"
+    )
 
 
 def keep(file: Path, text: str) -> list[str]:

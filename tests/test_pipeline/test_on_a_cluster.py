@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from engines import tools
+from services import secrets
 from spark.contract import DATABASE, LEDGER, RAW, Ledger
 from spark.contract import USERS as COLLECTION
 
@@ -38,13 +39,13 @@ class Cluster:
         """Beside the system's settings: `spark-defaults.conf` is where Spark's own are."""
         return {"SPARK_CONF_DIR": str(self.place / "conf"), "SPARK_LOCAL_IP": "127.0.0.1"}
 
-    def start(self, name: str, *words: str) -> None:
+    def start(self, name: str, *words: str, **env: str) -> None:
         java = {"JAVA_HOME": tools.java(os.environ).home, "SPARK_HOME": str(SPARK_HOME)}
         options = {"SPARK_DAEMON_MEMORY": "256m", "SPARK_DAEMON_JAVA_OPTS": "-XX:+UseSerialGC"}
         with (self.place / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [str(SPARK_HOME / "bin" / "spark-class"), *words],
-                env=dict(os.environ) | java | options | self.env,
+                env=dict(os.environ) | java | options | self.env | env,
                 stdout=log,
                 stderr=log,
             )
@@ -53,11 +54,11 @@ class Cluster:
         address = ("--host", "127.0.0.1", "--port", str(MASTER_PORT), "--webui-port", str(MASTER_PAGE))
         self.start("master", "org.apache.spark.deploy.master.Master", *address)
 
-    def worker(self, n: int) -> None:
+    def worker(self, n: int, **env: str) -> None:
         address = ("--host", "127.0.0.1", "--port", str(WORKER_PORT + n), "--webui-port", str(WORKER_PORT + 10 + n))
         size = ("--cores", "1", "--memory", "1g", "--work-dir", str(self.place / f"work-{n}"))
         master = f"spark://127.0.0.1:{MASTER_PORT}"
-        self.start(f"worker-{n}", "org.apache.spark.deploy.worker.Worker", *address, *size, master)
+        self.start(f"worker-{n}", "org.apache.spark.deploy.worker.Worker", *address, *size, master, **env)
 
     def kill(self, name: str) -> None:
         """`kill -9` of it and of all that it has started: executors, and their Pythons."""
@@ -77,7 +78,7 @@ class Cluster:
 def cluster(tmp_path_factory) -> Iterator[Cluster]:
     made = Cluster(tmp_path_factory.mktemp("cluster"))
     (made.place / "conf").mkdir()
-    (made.place / "conf" / "spark-defaults.conf").write_text(DEFAULTS)
+    (made.place / "conf" / "spark-defaults.conf").write_text(DEFAULTS + secrets.of_cluster())
     with ExitStack() as ending:
         ending.callback(lambda: [made.kill(name) for name in list(made.processes)])
         made.master()
@@ -171,3 +172,12 @@ def test_an_application_that_the_cluster_has_ended_is_begun_anew(stack):
     stack.until(lambda: stack.pid("spark") not in (0, before))
     stack.grown("summed", 100)
     stack.audit()
+
+
+def test_who_does_not_know_the_secret_is_no_worker(stack, cluster):
+    (cluster.place / "no").mkdir()
+    cluster.worker(3, SPARK_CONF_DIR=str(cluster.place / "no"))
+    log = cluster.place / "worker-3.log"
+    stack.until(lambda: "authenticate" in log.read_text().lower() or "Failed to connect to master" in log.read_text())
+    assert cluster.workers() == 2
+    cluster.kill("worker-3")

@@ -24,7 +24,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_everything_is_made_once_and_the_second_time_nothing_changes(tmp_path):
     made = make(tmp_path / "new", HOSTS)
-    assert set(made) == PASSWORDS | TLS | {"kafka_format", "mongo_keyfile"}
+    assert set(made) == PASSWORDS | TLS | {"kafka_format", "mongo_keyfile", "spark/spark-defaults.conf"}
     before = contents(tmp_path / "new")
     assert make(tmp_path / "new", HOSTS) == []
     assert contents(tmp_path / "new") == before
