@@ -48,6 +48,7 @@ soak: there ## steady load for HOURS=1, with a fault every few minutes, and a ve
 
 bench: ## measure, against peers and the parts' limits: WHAT=ingest, SHORT=1, LONG=1, ROUNDS=9, AGAINST=earlier.json (docs/performance.md)
 	@engines/bootstrap.sh engines --group peers
+	@$(PYTHON) -m engines.fetch
 	@$(PYTHON) -m bench $(WHAT) $(if $(SHORT),--short) $(if $(LONG),--long) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(AGAINST),--against $(AGAINST))
 
 check: environment ## style, types, arrows and the tests that need no engine

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -46,7 +46,7 @@ FOLDER = "bench"
 EXPECTED = (system.NotUp, result.NoResult, settings.WrongSetting, subprocess.SubprocessError)
 
 
-def run(names: Iterable[str], book: Notebook, changed: Mapping[str, str], kept: Callable[[], object]) -> None:
+def run(names: Collection[str], book: Notebook, changed: Mapping[str, str], kept: Callable[[], object]) -> None:
     """
     Take the samples of these measures in one system, and in a new one where it must be, or where one failed.
 
@@ -66,7 +66,7 @@ def run(names: Iterable[str], book: Notebook, changed: Mapping[str, str], kept: 
             try:
                 measure(of, book)
             except Exception as error:  # noqa: BLE001 what the others have measured and will must not go with it
-                book.fail(f"{book.what}, {measure.__name__}", error)
+                book.fail(f"{book.what}, {measure.__module__}.{measure.__name__}", error)
                 of = None
             kept()
 
@@ -76,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("what", nargs="*", choices=[*MEASURES, []], metavar="WHAT", help=", ".join(MEASURES))
     made.add_argument("--short", action="store_true", help="show in a few minutes that everything measures")
     made.add_argument("--long", action="store_true", help="growth up to a million users stored, and of checkpoints")
-    made.add_argument("--rounds", type=int, metavar="N", help="rounds, instead of three: closer figures")
+    made.add_argument("--rounds", type=int, metavar="N", help="rounds, instead of two or three: closer figures")
     made.add_argument("--against", type=Path, metavar="JSON", help="an earlier result to compare with")
     made.add_argument("--with", action="append", default=[], metavar="KEY=VALUE", dest="tried", help="what is tried")
     made.add_argument("--tree", type=Path, default=settings.ROOT, help="the working tree whose lanes are tried")
@@ -99,12 +99,13 @@ def main(argv: list[str] | None = None) -> int:
         env = settings.environ(running=False)
         changed = dict(pairs(asked.set))
         before = result.load(asked.against) if asked.against else None
-        kept = result.begun(config.environ(system.given(changed), running=False), short=asked.short)
         tried = replace(LANES, name="tried", changed=pairs(asked.tried), root=asked.tree.resolve())
         size = SHORT if asked.short else LONG if asked.long else WHOLE
         if asked.rounds:
             size = replace(size, rounds=asked.rounds, turns=asked.rounds)
         book = Notebook(size, tried)
+        form = {"rounds": str(size.rounds), "turns": str(size.turns), "stored": f"{size.stored[-1]:,}"}
+        kept = result.begun(config.environ(system.given(changed), running=False), form, short=asked.short)
 
         def keep() -> Path:
             found = msgspec.structs.replace(

@@ -85,7 +85,7 @@ def peers(of: System, book: Notebook) -> None:
             book.say(f"{kind.name} has read {min(readers[-1].done().values()):,} users and waits for its turn")
         for n in range(size.rounds):
             users = of.fill(size.backlog).users
-            first = n % len(readers)  # whoever comes first follows the filling, the others each other's compactions
+            first = (n - 1) % len(readers)  # ours; who comes first follows the filling, the others each other
             for reader in [*readers[first:], *readers[:first]]:
                 if reader.kind.slow and n:
                     continue  # once is enough to see how far it is from the others

@@ -141,8 +141,6 @@ def seed(of: System, users: int, book: Notebook) -> None:
     past = datetime.now(UTC) - timedelta(days=1)
     filled = [documents.document(one, 0, n, past) for n, one in enumerate(template)]
     wanted = settings.read(stores.Settings, of.env)
-    database = MongoClient[dict[str, Any]](**wanted.mongo(SEED_S))[DATABASE]
-    there = next(iter(database[USERS].aggregate([{"$collStats": {"count": {}}}])))["count"]
 
     def put(begin: int) -> None:
         at = past - timedelta(seconds=begin / SEEDED_RATE)  # so that the indexes are as broad as those of real ones
@@ -150,6 +148,8 @@ def seed(of: System, users: int, book: Notebook) -> None:
         raw = [bson.encode(one) for one in made]
         database[USERS].insert_many(map(RawBSONDocument, raw), ordered=False)
 
-    with ThreadPoolExecutor(limits.THREADS) as pool:
+    with MongoClient[dict[str, Any]](**wanted.mongo(SEED_S)) as client, ThreadPoolExecutor(limits.THREADS) as pool:
+        database = client[DATABASE]
+        there = next(iter(database[USERS].aggregate([{"$collStats": {"count": {}}}])))["count"]
         list(pool.map(put, range(there, users, SEEDED_AT_ONCE)))
     book.say(f"{DATABASE}: {max(there, users):,} users are stored")

@@ -15,7 +15,7 @@ from bench.draining import WARM_S
 from bench.notebook import Notebook
 from bench.readers import LANES, SINKS, Reader, reading
 from bench.result import OURS
-from bench.system import PAGE, System, cost, until
+from bench.system import PAGE, NotUp, System, cost, until
 from observability import names
 from spark.contract import RAW, STATS
 
@@ -32,7 +32,8 @@ def measure(of: System, book: Notebook) -> None:
         lanes.send(signal.SIGCONT)
         for rate in book.size.rates:
             at_rate(of, book, rate, lanes)
-            lanes.read(of.users - of.read[LANES.module], WARM_S)
+            if not lanes.read(of.users - of.read[LANES.module], WARM_S):
+                raise NotUp(f"the lanes are not at the end {WARM_S} s after {rate} users/s: {lanes.done()}")
 
 
 def at_rate(of: System, book: Notebook, rate: int, lanes: Reader) -> None:

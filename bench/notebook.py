@@ -8,7 +8,7 @@ from bench.readers import LANES, Kind
 from bench.result import Sample
 from bench.size import Size
 
-LONGEST = 2000  # characters of a reason
+LONGEST = 1000  # characters of a reason
 
 
 @dataclass
@@ -32,7 +32,8 @@ class Notebook:
     def fail(self, what: str, error: Exception) -> None:
         """Write down what has no figures, or not all, and why."""
         self.failed = True
-        self.absent[what] = f"{type(error).__name__}: {str(error)[:LONGEST]}"
+        said = str(getattr(error, "stderr", None) or "")  # of a process
+        self.absent[what] = f"{type(error).__name__}: {error} {said[-LONGEST:]}".strip()[: 2 * LONGEST]
         self.say(f"{what} FAILED: {traceback.format_exc()}")
 
     def say(self, words: str) -> None:

@@ -68,7 +68,7 @@ def facts(result: Result) -> list[str]:
         f"{told}; load before it {result.load:.1f}.",
         ", ".join(f"{name} {version}" for name, version in result.versions.items()) + ".",
         ", ".join(f"{key}={value}" for key, value in result.settings.items()) + ".",
-        *(f"Not run: {name}: {why}." for name, why in result.absent.items()),
+        *(f"Not run, or not to its end: {name}: {why}." for name, why in result.absent.items()),
     ]
 
 

@@ -18,12 +18,12 @@ import psutil
 
 from observability.settings import ROOT
 
-FORMAT = 1
+FORMAT = 2
 OURS = "vigie"
 PACKAGES = ("pyspark", "kafka-python", "pymongo", "cassandra-driver", "msgspec", "pyarrow", "quixstreams", "bytewax")
 TOLD = ("BROKERS", "PARTITIONS", "REPLICATION", "MAX_OFFSETS_PER_TRIGGER", "SHUFFLE_PARTITIONS", "TRIGGER_MS")
 HEAPS = ("KAFKA_HEAP_MB", "CASSANDRA_HEAP_MB", "SPARK_HEAP_MB", "CASSANDRA_CONCURRENCY", "TRACE_SHARE")
-MORE_IS_BETTER = ("users/s", "rows/s", "messages/s")
+MORE_IS_BETTER = ("users/s", "% of the backlog")
 
 
 class NoResult(Exception):
@@ -57,9 +57,9 @@ class Result(msgspec.Struct, frozen=True):
     seconds: float = 0.0
 
 
-def begun(env: Mapping[str, str], *, short: bool) -> Result:
-    """A result without samples, of this machine now."""
-    told = {f"VIGIE_{key}": env[f"VIGIE_{key}"] for key in (*TOLD, *HEAPS)}
+def begun(env: Mapping[str, str], form: Mapping[str, str], *, short: bool) -> Result:
+    """A result without samples, of this machine now; the `form` is how much is measured."""
+    told = {f"VIGIE_{key}": env[f"VIGIE_{key}"] for key in (*TOLD, *HEAPS)} | dict(form)
     return Result(FORMAT, datetime.now(UTC), short, machine(), versions(), told, os.getloadavg()[0])
 
 

@@ -136,7 +136,9 @@ class System:
             )
             seconds, used = time.monotonic() - began, process.cpu_times()
         there = self.acknowledged()
-        whole = (there - before) / max(1, there - first)  # the interpreter's start and the first page are not measured
+        whole = (
+            (there - before) / (there - first) if there > first else 1.0
+        )  # the interpreter's start and the first page are not measured
         cpu_s = used.user + used.system - started.user - started.system
         return Filled(there - before, seconds * whole, cpu_s * whole)
 
@@ -248,12 +250,11 @@ def running(**changed: str) -> Iterator[System]:
         made.read[LANES] = made.users  # by the lanes of its start
         yield made
     finally:
-        try:
-            engines(outer, "down", DOWN_S)
-        except subprocess.TimeoutExpired:
-            print(f"not down after {DOWN_S} s: VIGIE_STATE={folder} make down", file=sys.stderr)
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(subprocess.TimeoutExpired):
+            if engines(outer, "down", DOWN_S).returncode == 0:
+                shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            print(f"it could not be taken down: VIGIE_STATE={folder} make down", file=sys.stderr)
 
 
 def all_read(of: System) -> bool:

@@ -4,8 +4,9 @@ The configuration of containers, from the same settings and templates as that of
 It writes images/config/, which docker-compose.yml mounts as /etc/vigie. With `--offline FOLDER` it lays there, besides,
 what docker-compose.offline.yml builds the engines' image from: those that engines.fetch has fetched or built.
 
-A container has the name of the program that it runs, so each address is that name with the port of `.env`. The engines'
-Java is the one of their image, and started as `make up` starts it: what differs is where the jars are.
+A container has the name of the program that it runs, so each address is that name with its one of PORTS: a port of
+`.env` moves what is published, and docker-compose.yml listens at the same numbers as these files. The engines' Java
+is the one of their image, and started as `make up` starts it: what differs is where the jars are.
 """
 
 import argparse
@@ -40,12 +41,44 @@ OFFLINE = {
     **dict.fromkeys(("documents", "prometheus", "alertmanager", "jaeger", "toxiproxy"), "usr/local/bin"),
 }
 
+# Where each listens in its container.
+PORTS = {
+    "SIMULATOR": 8090,
+    "SIMULATOR_ADMIN": 8091,
+    "KAFKA": 9092,
+    "KAFKA_CONTROLLER": 9192,
+    "CASSANDRA": 9042,
+    "CASSANDRA_STORAGE": 7010,
+    "MONGO": 27017,
+    "SPARK_UI": 4040,
+    "DASHBOARD": 8501,
+    "PROMETHEUS": 9090,
+    "ALERTMANAGER": 9393,
+    "GRAFANA": 3000,
+    "OTLP": 4318,
+    "JAEGER": 16686,
+    "JAEGER_GRPC": 16685,
+    "JAEGER_HEALTH": 13133,
+    "JAEGER_METRICS": 8888,
+    "SPANMETRICS": 8889,
+    "INGEST_METRICS": 9401,
+    "SPARK_METRICS": 9402,
+    "DASHBOARD_METRICS": 9403,
+    "AUDITOR_METRICS": 9404,
+    "EXPORTER_METRICS": 9405,
+    "SIMULATOR_METRICS": 9406,
+    "KAFKA_JMX": 9411,
+    "CASSANDRA_JMX": 9431,
+    "TOXIPROXY": 8474,
+}
+LISTENING = {f"VIGIE_{name}_PORT": str(port) for name, port in PORTS.items()}
+
 Yaml = dict[str, Any]
 
 
 def of_containers(env: Mapping[str, str]) -> Config:
     """The settings of the engines, listening on every address of a container."""
-    return settings.read(Config, config.environ({"VIGIE_HOST": ANYWHERE, **env}, running=False))
+    return settings.read(Config, config.environ({"VIGIE_HOST": ANYWHERE, **LISTENING, **env}, running=False))
 
 
 def files(wanted: Config) -> Iterator[tuple[str, str]]:
@@ -70,7 +103,7 @@ def files(wanted: Config) -> Iterator[tuple[str, str]]:
 
 def at(name: str) -> Config:
     """The settings with this container's name as the host."""
-    return settings.read(Config, config.environ({"VIGIE_HOST": name}, running=False))
+    return settings.read(Config, config.environ({"VIGIE_HOST": name, **LISTENING}, running=False))
 
 
 def broker(wanted: Config, node: int, security: str) -> str:

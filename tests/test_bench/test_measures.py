@@ -110,7 +110,7 @@ def test_a_measure_that_fails_takes_only_its_own_figures_with_it(monkeypatch):
     assert systems == ["up", "down", "up", "down"]
     assert kept == [2, 4, 5]
     assert [one.what for one in book.samples if one.subject == "two"] == ["first", "second"]
-    assert book.absent == {"first, fails": "TimeoutError: late"}
+    assert book.absent == {f"first, {__name__}.fails": "TimeoutError: late"}
     assert book.failed
 
 

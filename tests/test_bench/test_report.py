@@ -14,7 +14,9 @@ BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 def run(samples: list[Sample], **changed) -> Result:
-    made = Result(1, BEGAN, False, {"processors": "2"}, {"vigie": "abc"}, {"VIGIE_BROKERS": "3"}, 0.5, samples)
+    made = Result(
+        result.FORMAT, BEGAN, False, {"processors": "2"}, {"vigie": "abc"}, {"VIGIE_BROKERS": "3"}, 0.5, samples
+    )
     return msgspec.structs.replace(made, **changed)
 
 
@@ -42,7 +44,7 @@ def test_a_result_is_json_that_any_tool_reads(tmp_path):
     }
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"format": 1}', json.dumps(msgspec.to_builtins(run([], format=2)))])
+@pytest.mark.parametrize("text", ["", "{}", '{"format": 1}', json.dumps(msgspec.to_builtins(run([], format=1)))])
 def test_what_is_no_result_is_refused_in_a_sentence(tmp_path, text):
     file = tmp_path / "some.json"
     file.write_text(text)
@@ -70,7 +72,7 @@ def test_the_page_draws_a_bar_for_each_subject_and_a_dot_for_each_sample():
 
 def test_the_report_says_what_could_not_run_and_that_a_short_form_proves_nothing():
     text = report.markdown(run(drained(OURS, 1), short=True, absent={"Quix Streams": "not installed"}))
-    assert "Not run: Quix Streams: not installed." in text
+    assert "Not run, or not to its end: Quix Streams: not installed." in text
     assert "no figure" in text
 
 

@@ -77,11 +77,15 @@ def test_a_published_port_moves_with_its_setting_and_the_host_cannot_be_left_out
 
 def test_a_port_moves_for_browsers_and_not_for_who_listens(compose):
     ports = {key: str(int(value) + 20_000) for key, value in DEFAULTS.items() if key.endswith("_PORT")}
-    told = compose(**ports)["services"]["dashboard"]["environment"]
-    for name in ("DASHBOARD", "SPARK_UI", "SIMULATOR", "INGEST_METRICS", "SPARK_METRICS", "EXPORTER_METRICS"):
-        assert told[f"VIGIE_{name}_PORT"] == DEFAULTS[f"VIGIE_{name}_PORT"]
-    for name in ("PROMETHEUS", "ALERTMANAGER", "JAEGER", "GRAFANA"):
-        assert told[f"VIGIE_{name}_PORT"] == ports[f"VIGIE_{name}_PORT"]
+    moved = compose(**ports)["services"]
+    told = [moved[name]["environment"] for name in ("dashboard", "spark")]
+    pages, lanes = ({key: one[key] for key in one.keys() & ports.keys()} for one in told)
+    linked = {f"VIGIE_{name}_PORT" for name in ("PROMETHEUS", "ALERTMANAGER", "JAEGER", "GRAFANA")}
+    here = linked | {"VIGIE_SPARK_UI_PORT"}
+    assert {key: pages[key] for key in here} == {key: ports[key] for key in here}
+    assert {key: pages[key] for key in pages.keys() - here}.items() <= images.LISTENING.items()
+    assert {key: lanes[key] for key in lanes.keys() - linked}.items() <= images.LISTENING.items()
+    assert {key: DEFAULTS[key] for key in ports if key != "VIGIE_WIRES_PORT"} == images.LISTENING
 
 
 @pytest.mark.parametrize(
@@ -112,7 +116,11 @@ def test_every_setting_is_told_to_our_processes_or_is_not_for_them(services):
 def test_all_our_processes_are_told_the_same_but_for_who_they_are(services):
     ours = ("topics", "tables", "ingest", "spark", "dashboard", "auditor", "exporter", "simulator")
     told = [
-        {key: value for key, value in services[name]["environment"].items() if not WHO_WE_ARE.fullmatch(key)}
+        {
+            key: value
+            for key, value in services[name]["environment"].items()
+            if not WHO_WE_ARE.fullmatch(key) and key != "VIGIE_SPARK_UI_PORT"  # of the pages, where it is published
+        }
         for name in ours
     ]
     assert all(one == told[0] for one in told)
