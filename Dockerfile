@@ -1,4 +1,4 @@
-# Our images: `services` (ingestion, simulator, auditor, exporter, jobs), `pages` (Streamlit), `lanes` (Spark).
+# Our images: `services` (ingestion, simulator, auditor, exporter, jobs), `pages` (Streamlit, drills), `lanes` (Spark).
 # Dependencies first, as uv.lock says; a changed line of code makes only the last two layers anew.
 # What no program of ours reads of a library is left out: tests, headers, pyarrow's clients of Flight and S3.
 ARG DEBIAN=debian:bookworm-slim
@@ -6,7 +6,7 @@ ARG DEBIAN=debian:bookworm-slim
 FROM ${DEBIAN} AS python
 RUN apt-get update && apt-get install -y --no-install-recommends python3 ca-certificates \
     && rm -rf /var/lib/apt/lists/* /usr/share/doc /var/cache/apt \
-    && useradd --uid 10001 --create-home vigie && install -d -o vigie /state \
+    && useradd --uid 10001 --create-home vigie && install -d -o vigie /state /state/drills \
     && install -d -o vigie -g vigie -m 750 /secrets
 ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 
@@ -23,6 +23,7 @@ COPY observability /build/observability
 COPY services /build/services
 COPY spark /build/spark
 COPY dashboard /build/dashboard
+COPY chaos /build/chaos
 COPY engines/*.py /build/engines/
 COPY grafana/*.py /build/grafana/
 COPY README.md .env /build/
@@ -42,7 +43,7 @@ USER vigie
 WORKDIR /app
 
 FROM build AS build-pages
-RUN /opt/uv/bin/uv sync --frozen --no-default-groups --group pages --no-install-project \
+RUN /opt/uv/bin/uv sync --frozen --no-default-groups --group pages --group drills --no-install-project \
     && cd /opt/venv/lib/python3*/site-packages && rm -rf pyarrow/tests pyarrow/include pyarrow/src pyarrow/*flight* \
     pyarrow/libarrow_s3* pyarrow/_s3fs* pyarrow/_substrait* pyarrow/libarrow_python.so pyarrow/libarrow_python.so.*.*.* \
     pandas/tests numpy/*/tests pydeck/nbextension

@@ -18,6 +18,7 @@ from chaos import catalogue, drill, gameday, keep, soak, target
 from chaos.catalogue import Drill, WrongExperiment
 from chaos.drill import Outcome
 from chaos.gameday import Part
+from chaos.programs import CannotBreak
 from chaos.target import Target
 from engines.supervise import NotRunning
 from observability import lock, logs
@@ -175,7 +176,7 @@ def main(argv: list[str] | None = None) -> int:
             if asked.soak:
                 return run_soak(aimed, asked.soak, asked.every, seed)
             return run(able(aimed.env) if names == [ALL] else catalogue.named(names), aimed)
-    except (WrongExperiment, WrongSetting, NotRunning, lock.Held) as error:
+    except (WrongExperiment, WrongSetting, NotRunning, CannotBreak, lock.Held) as error:
         say(str(error))
         return 2
     except KeyboardInterrupt:  # later ones are the drill's own, which rolls back

@@ -147,16 +147,34 @@ def lacks(drill: Drill, env: Mapping[str, str]) -> str:
         return "VIGIE_WIRES=1"
     if "shift_clock" in asked and asked["shift_clock"]["program"] not in env["VIGIE_CLOCKS"].split(","):
         return f"VIGIE_CLOCKS={asked['shift_clock']['program']}"
-    if foreign := theirs(asked.keys(), json.dumps(drill.method), settings.read(Config, env)):
-        return f"{foreign} of its own (other addresses are given)"
+    out_of_reach = past_containers if env["VIGIE_COMPOSE_PROJECT"] else theirs
+    if far := out_of_reach(asked.keys(), json.dumps(drill.method), env):
+        return far
     if "lose_sums" in asked and env["VIGIE_USERS_RETENTION_DAYS"] != "0":
         return "VIGIE_USERS_RETENTION_DAYS=0 (sums of users that are not stored any more cannot be rebuilt)"
     brokers = max((int(n) for n in re.findall(r"kafka-(\d+)", json.dumps(drill.method))), default=0)
     return f"VIGIE_BROKERS={brokers}" if brokers > int(env["VIGIE_BROKERS"]) else ""
 
 
-def theirs(funcs: Collection[str], method: str, config: Config) -> str:
+# What needs no more than the programs' keeper, the source's orders, and Kafka.
+FROM_OUTSIDE = {"hold", "kill", "strike", "stop", "start", "freeze", "thaw", "poison", *SOURCE}
+
+
+def past_containers(funcs: Collection[str], method: str, env: Mapping[str, str]) -> str:
+    """What a drill needs that containers do not give."""
+    if {*funcs} - FROM_OUTSIDE:
+        return "make up (it reaches into a program)"
+    if SOURCE & {*funcs} or '"simulator"' in method:
+        if not env["VIGIE_SOURCE_URL"].endswith(f":{env['VIGIE_SIMULATOR_PORT']}/api/"):
+            return "the simulator as source"
+        if env["VIGIE_SIMULATOR_ADMIN_HOST"].startswith("127."):
+            return "VIGIE_SIMULATOR_ADMIN_HOST=simulator"
+    return ""
+
+
+def theirs(funcs: Collection[str], method: str, env: Mapping[str, str]) -> str:
     """The parts that a method breaks and that are somebody else's."""
+    config = settings.read(Config, env)
     whole = "kill_everything" in funcs
     parts = {
         "Kafka": config.own_kafka or not ("kafka-" in method or "poison" in funcs or whole),
@@ -164,4 +182,5 @@ def theirs(funcs: Collection[str], method: str, config: Config) -> str:
         "MongoDB": config.own_documents or not ('"documents"' in method or whole),
         "the simulator as source": config.own_source or not ('"simulator"' in method or SOURCE & {*funcs}),
     }
-    return ", ".join(part for part, ours in parts.items() if not ours)
+    foreign = ", ".join(part for part, ours in parts.items() if not ours)
+    return foreign and f"{foreign} of its own (other addresses are given)"

@@ -24,6 +24,7 @@ from chaos.programs import CannotBreak
 from chaos.target import KEY, Target
 from chaos.verdict import Verdict
 from chaos.watch import Note, Places, Watch
+from engines import supervise
 
 Say = Callable[[str], None]
 
@@ -197,7 +198,7 @@ def until_silent(bounds: Bounds, target: Target, say: Say) -> None:
     try:
         if not target.programs.states():
             raise NotStarted("nothing runs here: make up")
-    except CannotBreak as error:
+    except (CannotBreak, supervise.NotRunning) as error:
         raise NotStarted(f"nothing runs here: make up ({error})") from error
     for wrong, patience_s in ((unseen, ANSWER_S), (firing, QUIET_S)):
         said = probes.patient(wrong, min(SOON_S, patience_s))

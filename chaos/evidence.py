@@ -39,7 +39,12 @@ Document = Mapping[str, Any]  # of MongoDB's users, as SHOWN
 class Settings(evidence.Settings):
     """Where the hops are, and where the simulator's journal is."""
 
+    simulator_admin_host: str
     simulator_admin_port: int
+
+    @property
+    def simulator(self) -> str:
+        return f"http://{self.simulator_admin_host}:{self.simulator_admin_port}"
 
 
 class Passage(NamedTuple):
@@ -209,7 +214,7 @@ def asked_and_served(wanted: Settings, start: evidence.Fetched) -> tuple[frozens
 
 def journal(wanted: Settings) -> list[dict[str, Any]]:
     """The highest page that the simulator has sent whole, of each seed and page size."""
-    answer = requests.get(f"http://127.0.0.1:{wanted.simulator_admin_port}/journal", timeout=10)
+    answer = requests.get(f"{wanted.simulator}/journal", timeout=10)
     answer.raise_for_status()
     return list(answer.json()["pages"])
 

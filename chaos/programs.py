@@ -7,23 +7,22 @@ service of the same name is meant. Every call returns when it is so; each may be
     CannotBreak     a program did not do what it was told; the text says which
 """
 
-import json
-import os
 import signal
-import subprocess
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
+import docker
 import psutil
+import requests
+from docker.errors import DockerException
+from docker.models.containers import Container
 
 from engines import supervise
 from engines.state import State
-from observability.settings import ROOT
 
 PATIENCE_S = 30
-UNPAUSED, PAUSED = "running", "paused"
 
 
 class CannotBreak(Exception):
@@ -121,82 +120,84 @@ def told(tree: list[psutil.Process], sign: signal.Signals) -> None:
 ONCE = {"secrets", "replica-set", "topics", "grants", "tables"}  # services that end by themselves
 SERVICES = {"documents": "mongo"}  # where a program's service has another name
 PROGRAMS = {service: name for name, service in SERVICES.items()}
+PROJECT, SERVICE, ONE_OFF = (f"com.docker.compose.{label}" for label in ("project", "service", "oneoff"))
+WORDS = {"running": supervise.RUNNING, "paused": supervise.RUNNING, "exited": "STOPPED", "restarting": "STARTING"}
 
 
 class Composed:
-    """The services of a docker compose project, by the `docker compose` of the folder that has its file."""
+    """The containers of a Docker Compose project, by Docker's own API (DOCKER_HOST, or its socket)."""
 
-    def __init__(self, folder: str = str(ROOT), env: Mapping[str, str] | None = None) -> None:
-        self.folder, self.env = folder, env
+    def __init__(self, project: str, client: docker.DockerClient | None = None) -> None:
+        """
+        Raises:
+            CannotBreak: no Docker Engine answers.
+        """
+        self.project = project
+        with refused("docker"):
+            self.client = client or docker.from_env(timeout=PATIENCE_S)
 
     def states(self) -> dict[str, str]:
         """As the supervisor's words, so that a hypothesis reads both alike."""
-        lines = self._compose("ps", "--all", "--format", "json").splitlines()
-        found = [one for line in lines if line for one in listed(json.loads(line))]
-        return {
-            PROGRAMS.get(one["Service"], one["Service"]): supervise.RUNNING
-            if one["State"] == UNPAUSED
-            else one["State"]
-            for one in found
-            if one["Service"] not in ONCE
-        }
+        return {name: WORDS.get(one.status, one.status) for name, one in self._containers().items()}
 
     def kill(self, name: str) -> None:
         """A container that was killed by hand is not started again by its restart policy."""
-        if self._state(name) in (supervise.RUNNING, PAUSED):
-            self._compose("kill", "--signal", "KILL", SERVICES.get(name, name))
-        until(lambda: self._state(name) not in (supervise.RUNNING, PAUSED), f"{name} should be gone")
+        if self._one(name).status in ("running", "paused", "restarting"):
+            with refused(f"kill {name}"):
+                self._one(name).kill()
+        until(lambda: self._one(name).status == "exited", f"{name} should be gone")
 
     def strike(self, name: str) -> None:
         self.kill(name)
         self.start(name)
 
     def stop(self, name: str) -> None:
-        self._compose("stop", SERVICES.get(name, name))
+        with refused(f"stop {name}"):
+            self._one(name).stop()
 
     def start(self, name: str) -> None:
-        self._compose("start", SERVICES.get(name, name))
+        with refused(f"start {name}"):
+            self._one(name).start()
 
     def freeze(self, name: str) -> None:
-        if self._state(name) == supervise.RUNNING:
-            self._compose("pause", SERVICES.get(name, name))
+        if self._one(name).status == "running":
+            with refused(f"pause {name}"):
+                self._one(name).pause()
 
     def thaw(self, name: str) -> None:
-        if self._state(name) == PAUSED:
-            self._compose("unpause", SERVICES.get(name, name))
+        if self._one(name).status == "paused":
+            with refused(f"unpause {name}"):
+                self._one(name).unpause()
 
-    def _state(self, name: str) -> str:
-        return self.states().get(name, "")
+    def _containers(self) -> dict[str, Container]:
+        wanted = {"label": [f"{PROJECT}={self.project}", f"{ONE_OFF}=False"]}
+        with refused(f"containers of {self.project}"):
+            found = {one.labels[SERVICE]: one for one in self.client.containers.list(all=True, filters=wanted)}
+        if not found:
+            raise CannotBreak(f"VIGIE_COMPOSE_PROJECT={self.project!r}: no containers of it are there")
+        return {PROGRAMS.get(name, name): one for name, one in found.items() if name not in ONCE}
 
-    def _compose(self, *words: str) -> str:
-        """
-        Run one command of docker compose.
-
-        Raises:
-            CannotBreak: it failed, or took longer than PATIENCE_S.
-        """
-        command = ["docker", "compose", *words]
-        try:
-            done = subprocess.run(
-                command,
-                cwd=self.folder,
-                env=dict(self.env or os.environ),
-                capture_output=True,
-                text=True,
-                timeout=PATIENCE_S,
-                check=True,
-            )
-        except (OSError, subprocess.SubprocessError) as error:
-            said = getattr(error, "stderr", "") or str(error)
-            raise CannotBreak(f"{' '.join(command)}: {said.strip()[-500:]}") from error
-        return done.stdout
+    def _one(self, name: str) -> Container:
+        there = self._containers()
+        if name not in there:
+            raise CannotBreak(f"{name}: no such service in project {self.project}")
+        return there[name]
 
 
-def listed(value: object) -> list[dict[str, str]]:
-    """Compose prints one object a line, and older ones all of them as one list."""
-    return value if isinstance(value, list) else [value]  # type: ignore[list-item]
+@contextmanager
+def refused(what: str) -> Iterator[None]:
+    """
+    Docker's own errors, in a sentence.
+
+    Raises:
+        CannotBreak: it did not do `what`.
+    """
+    try:
+        yield
+    except (DockerException, requests.RequestException) as error:
+        raise CannotBreak(f"{what}: {str(error)[-500:]}") from error
 
 
-def of(state: State) -> Programs:
-    """The programs of this state folder's supervisor where one answers, else those of docker compose."""
-    return Supervised(state) if supervise.alive(state) else Composed()
+def of(state: State, project: str) -> Programs:
+    """The containers of a project, or where none is named the programs of this state folder's supervisor."""
+    return Composed(project) if project else Supervised(state)

@@ -25,35 +25,12 @@ class Settings(OfEvidence):
     """Where the system is asked and broken."""
 
     host: str
-    brokers: int
-    kafka_port: int
-    prometheus_port: int
-    alertmanager_port: int
-    dashboard_port: int
-    simulator_admin_port: int
-    grafana_port: int
+    prometheus: str = field(metadata={"key": "VIGIE_PROMETHEUS_URL"})
+    alertmanager: str = field(metadata={"key": "VIGIE_ALERTMANAGER_URL"})
+    dashboard: str = field(metadata={"key": "VIGIE_DASHBOARD_URL"})
+    grafana: str = field(metadata={"key": "VIGIE_GRAFANA_URL"})
+    compose_project: str
     outbox_max_mb: int
-    needed_disk_mb: int
-
-    @property
-    def prometheus(self) -> str:
-        return f"http://{self.host}:{self.prometheus_port}"
-
-    @property
-    def alertmanager(self) -> str:
-        return f"http://{self.host}:{self.alertmanager_port}"
-
-    @property
-    def dashboard(self) -> str:
-        return f"http://{self.host}:{self.dashboard_port}"
-
-    @property
-    def simulator(self) -> str:
-        return f"http://{self.host}:{self.simulator_admin_port}"
-
-    @property
-    def grafana(self) -> str:
-        return f"http://{self.host}:{self.grafana_port}"
 
 
 @dataclass
@@ -86,7 +63,7 @@ def made(outer: Mapping[str, str] | None = None) -> Target:
     """
     env = settings.environ(outer)
     wanted = settings.read(Settings, env)
-    return Target(env, wanted, programs.of(State(wanted.state)))
+    return Target(env, wanted, programs.of(State(wanted.state), wanted.compose_project))
 
 
 def of(configuration: Mapping[str, Any] | None) -> Target:

@@ -64,7 +64,7 @@ def _addresses(env: Mapping[str, str]) -> dict[str, str]:
         "VIGIE_SPARK_HOST": host,
     } | {
         f"VIGIE_{name}_URL": f"http://{host}:{env[f'VIGIE_{name}_PORT']}"
-        for name in ("PROMETHEUS", "ALERTMANAGER", "GRAFANA", "JAEGER")
+        for name in ("PROMETHEUS", "ALERTMANAGER", "GRAFANA", "JAEGER", "DASHBOARD")
     }
     return {key: value for key, value in blanks.items() if not env.get(key)}
 

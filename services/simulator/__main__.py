@@ -1,7 +1,8 @@
 """
 Run the stand-in for the Random User API until SIGTERM: `python -m services.simulator`.
 
-Two ports: the API on VIGIE_HOST, and on loopback an admin port where faults are switched while it runs.
+Two ports: the API on VIGIE_HOST, and on VIGIE_SIMULATOR_ADMIN_HOST (loopback) an admin port where faults are switched
+while it runs.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import msgspec
 
 from observability import logs, metrics, names, telemetry
 from observability.settings import WrongSetting, environ, read
-from services.simulator.admin import LOOPBACK, AdminListener
+from services.simulator.admin import AdminListener
 from services.simulator.faults import KINDS, Board
 from services.simulator.ledger import Journal, Limit
 from services.simulator.server import ApiListener, Simulator
@@ -32,7 +33,7 @@ HELP = f"""\
 An offline stand-in for the Random User API (1.4): the same seed and page give the same users, for ever.
 
   API    http://VIGIE_HOST:VIGIE_SIMULATOR_PORT/api/?seed=vigie&page=1&results=100&nat=fr,ua
-  admin  http://{LOOPBACK}:VIGIE_SIMULATOR_ADMIN_PORT/  (a port of 0 takes a free one)
+  admin  http://VIGIE_SIMULATOR_ADMIN_HOST:VIGIE_SIMULATOR_ADMIN_PORT/  (a port of 0 takes a free one)
          GET /health   GET /journal   GET /faults   PUT /faults   DELETE /faults
 
 Each client may have VIGIE_SIMULATOR_LIMIT_USERS users in VIGIE_SIMULATOR_LIMIT_WINDOW_S seconds (0 users: no limit).
@@ -54,6 +55,7 @@ class Settings:
 
     host: str
     simulator_port: Port
+    simulator_admin_host: str
     simulator_admin_port: Port
     simulator_limit_users: Annotated[int, msgspec.Meta(ge=0)]
     simulator_limit_window_s: Annotated[float, msgspec.Meta(gt=0)]
@@ -102,13 +104,17 @@ def serve(settings: Settings) -> None:
     limit = Limit(settings.simulator_limit_users, settings.simulator_limit_window_s, time.monotonic)
     simulator = Simulator(limit, Board(), Journal())
     metrics.read_at_scrape(lambda: of_simulator(simulator))
-    host, port, admin_port = settings.host, settings.simulator_port, settings.simulator_admin_port
+    host, port = settings.host, settings.simulator_port
+    admin_host, admin_port = settings.simulator_admin_host, settings.simulator_admin_port
     api = listen("VIGIE_SIMULATOR_PORT", host, port, lambda: ApiListener(host, port, simulator))
     admin = listen(
-        "VIGIE_SIMULATOR_ADMIN_PORT", LOOPBACK, admin_port, lambda: AdminListener(admin_port, simulator, host)
+        "VIGIE_SIMULATOR_ADMIN_PORT",
+        admin_host,
+        admin_port,
+        lambda: AdminListener(admin_host, admin_port, simulator, host),
     )
     threading.Thread(target=admin.serve_forever, daemon=True).start()
-    log.info("listening", api=f"http://{host}:{api.port}/api/", admin=f"http://{LOOPBACK}:{admin.port}")
+    log.info("listening", api=f"http://{host}:{api.port}/api/", admin=f"http://{admin_host}:{admin.port}")
     api.serve_forever()
 
 

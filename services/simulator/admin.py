@@ -1,4 +1,4 @@
-"""The admin port, on loopback alone: faults are switched here and the journal is read, while the API is running."""
+"""The admin port, on loopback unless it is told otherwise: faults are switched and the journal is read here."""
 
 import re
 
@@ -6,17 +6,16 @@ from services.simulator import faults
 from services.simulator.server import Simulator
 from services.simulator.web import Handler, Listener, Reply, json
 
-LOOPBACK = "127.0.0.1"
 MAX_BODY = 4 << 20  # room for a name of 2 MB
 
 
 class AdminListener(Listener):
     """The listener of the admin port; a port of 0 takes a free one. `names` are the hosts it may be called by."""
 
-    def __init__(self, port: int, simulator: Simulator, host: str) -> None:
+    def __init__(self, at: str, port: int, simulator: Simulator, host: str) -> None:
         self.simulator = simulator
-        self.names = {"localhost", LOOPBACK, "[::1]", host}
-        super().__init__((LOOPBACK, port), AdminHandler)
+        self.names = {"localhost", "127.0.0.1", "[::1]", host, at}
+        super().__init__((at, port), AdminHandler)
 
 
 class AdminHandler(Handler):

@@ -41,6 +41,16 @@ OF_CASSANDRA = {"sums-lost", "cassandra-kill", "cassandra-frozen", "dashboard-wi
 OF_SOURCE = {one for one in DRILLS if one.startswith("api-")} | {"too-large"}
 
 
+CONTAINERS = {
+    "VIGIE_COMPOSE_PROJECT": "vigie",
+    "VIGIE_SOURCE_URL": "http://simulator:8090/api/",
+    "VIGIE_SIMULATOR_ADMIN_HOST": "simulator",
+    "VIGIE_CASSANDRA_HOSTS": "cassandra",
+}
+INNER = {"broker-disk-lost", "disk-full", "clock-off", "sums-lost", "everything-kill", "wires-slow", "wires-parted"}
+INNER |= {"driver-killed-in-batch", "driver-out-of-memory", "checkpoint-damaged", "checkpoint-lost"}
+
+
 @pytest.mark.parametrize(
     ("without", "left_out", "said"),
     [
@@ -59,6 +69,17 @@ OF_SOURCE = {one for one in DRILLS if one.startswith("api-")} | {"too-large"}
             {"VIGIE_USERS_RETENTION_DAYS": "30"},
             {"sums-lost"},
             f"left out: sums-lost: {GONE}",
+        ),
+        (CONTAINERS, INNER, "left out: disk-full: make up (it reaches into a program)"),
+        (
+            CONTAINERS | {"VIGIE_SIMULATOR_ADMIN_HOST": "127.0.0.1"},
+            INNER | OF_SOURCE,
+            "left out: api-down: VIGIE_SIMULATOR_ADMIN_HOST=simulator",
+        ),
+        (
+            CONTAINERS | {"VIGIE_SOURCE_URL": "https://randomuser.me/api/"},
+            INNER | OF_SOURCE,
+            "left out: api-down: the simulator as source",
         ),
     ],
 )

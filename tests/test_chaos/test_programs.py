@@ -1,12 +1,13 @@
 """Programs are killed, frozen and started under a real supervisor; docker is told the same in its own words."""
 
 import os
-import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
+import docker
 import psutil
 import pytest
 
@@ -85,7 +86,7 @@ def test_what_is_frozen_can_be_killed(state: State):
 
 def aimed_at(state: State) -> target.Target:
     env = settings.environ({"VIGIE_STATE": str(state.root), "VIGIE_SIMULATOR_ADMIN_PORT": "1"}, running=False)
-    return target.Target(env, settings.read(target.Settings, env), programs.of(state))
+    return target.Target(env, settings.read(target.Settings, env), programs.of(state, ""))
 
 
 def test_the_rollback_thaws_and_starts_whatever_a_drill_has_left(state: State):
@@ -103,45 +104,56 @@ def test_everything_is_killed_at_once_and_nothing_of_it_is_left(state: State):
     assert leftovers.marked(state.root) == []
 
 
-DOCKER = """#!/bin/sh
-echo "$*" >> {told}
-case "$*" in *no-such*) echo "no such service" >&2; exit 1;; esac
-case "$*" in *kill*|*stop*) echo exited > {state};; *unpause*|*start*) echo running > {state};;
-*pause*) echo paused > {state};; esac
-case "$*" in *" ps "*) echo '{{"Service": "kafka-1", "State": "'$(cat {state})'"}}';; esac
-"""
+class Container:
+    """As Docker's own client has one."""
+
+    def __init__(self, service: str, told: list[str]) -> None:
+        self.labels = {"com.docker.compose.service": service}
+        self.status, self.told = "running", told
+
+    def __getattr__(self, word: str) -> Callable[[], None]:
+        after = {"kill": "exited", "stop": "exited", "start": "running", "pause": "paused", "unpause": "running"}[word]
+
+        def do() -> None:
+            self.told.append(f"{word} {self.labels['com.docker.compose.service']}")
+            if word == "stop" and self.status != "running":
+                raise docker.errors.APIError("it is not running")
+            self.status = after
+
+        return do
 
 
 @pytest.fixture
-def composed(tmp_path: Path) -> tuple[Composed, Path]:
-    """Docker's words go to a script of ours, which has one service and remembers what it was told."""
-    told, state, docker = tmp_path / "told", tmp_path / "now", tmp_path / "docker"
-    state.write_text("running")
-    docker.write_text(DOCKER.format(told=told, state=state))
-    docker.chmod(docker.stat().st_mode | stat.S_IEXEC)
-    return Composed(str(tmp_path), {"PATH": f"{tmp_path}:{os.environ['PATH']}"}), told
+def composed() -> tuple[Composed, list[str]]:
+    """Docker has a broker, a store and a job; what it is told is noted."""
+    told: list[str] = []
+    there = [Container(name, told) for name in ("kafka-1", "mongo", "topics")]
+    client = SimpleNamespace(containers=SimpleNamespace(list=lambda **asked: there if "vigie" in str(asked) else []))
+    return Composed("vigie", client), told
 
 
-def test_under_docker_compose_the_service_of_the_same_name_is_meant(composed: tuple[Composed, Path]):
+def test_under_docker_compose_the_service_of_the_same_name_is_meant(composed: tuple[Composed, list[str]]):
     aimed, told = composed
     for do in (aimed.kill, aimed.kill, aimed.start, aimed.freeze, aimed.freeze, aimed.thaw, aimed.thaw, aimed.stop):
         do("kafka-1")
-    words = [line for line in told.read_text().splitlines() if " ps " not in line]
-    assert words == [
-        "compose kill --signal KILL kafka-1",
-        "compose start kafka-1",
-        "compose pause kafka-1",
-        "compose unpause kafka-1",
-        "compose stop kafka-1",
-    ]
-    aimed.start("kafka-1")
-    assert aimed.states() == {"kafka-1": "RUNNING"}
+    assert told == [f"{word} kafka-1" for word in ("kill", "start", "pause", "unpause", "stop")]
+    aimed.strike("documents")
+    assert told[-2:] == ["kill mongo", "start mongo"]
+    assert aimed.states() == {"kafka-1": "STOPPED", "documents": "RUNNING"}
 
 
-def test_what_docker_refuses_is_told_in_its_words(composed: tuple[Composed, Path]):
-    with pytest.raises(CannotBreak, match="no such service"):
-        composed[0].start("no-such")
+def test_what_docker_refuses_is_told_in_its_words(composed: tuple[Composed, list[str]]):
+    aimed, _ = composed
+    aimed.kill("kafka-1")
+    with pytest.raises(CannotBreak, match="stop kafka-1: it is not running"):
+        aimed.stop("kafka-1")
+    with pytest.raises(CannotBreak, match="no-such: no such service in project vigie"):
+        aimed.start("no-such")
+    with pytest.raises(CannotBreak, match="VIGIE_COMPOSE_PROJECT='other'"):
+        Composed("other", aimed.client).states()
 
 
-def test_where_no_supervisor_answers_docker_compose_is_meant(tmp_path: Path):
-    assert isinstance(programs.of(State(tmp_path)), Composed)
+def test_where_no_engine_answers_that_is_said(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DOCKER_HOST", "unix:///no/such.sock")
+    with pytest.raises(CannotBreak, match="docker: "):
+        programs.of(State(Path("/no")), "vigie")

@@ -20,6 +20,7 @@ NAMED_OTHERWISE = {programs.DOCUMENTS: "mongo"}
 
 # Of .env, what containers need not be told: only `make up` reads it, or images/ has it already.
 OF_MAKE_UP = {"VIGIE_NEEDED_MEMORY_MB", "VIGIE_NEEDED_DISK_MB", "VIGIE_UP_TIMEOUT_S", "VIGIE_WATCH", "UV_VERSION"}
+OF_MAKE_UP |= {"VIGIE_COMPOSE_PROJECT"}  # told to the drill alone
 OF_MAKE_UP |= {"VIGIE_WIRES", "VIGIE_CLOCKS", "VIGIE_DRILL_BUTTON"}  # the profile `drills` is what compose has of it
 OF_IMAGES = {"VIGIE_KAFKA_HEAP_MB", "VIGIE_CASSANDRA_HEAP_MB", "VIGIE_PROMETHEUS_RETENTION_DAYS", "VIGIE_SPARK_JARS"}
 WHO_WE_ARE = re.compile(r"VIGIE_(KAFKA|CASSANDRA|MONGO)_(USER|PASSWORD_FILE)")
