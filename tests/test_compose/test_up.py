@@ -11,6 +11,7 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,7 +40,7 @@ class System:
     def __init__(self) -> None:
         moved = {f"VIGIE_{name}_PORT": str(port) for name, port in PORTS.items()}
         socket = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
-        of_drill = {"DOCKER_SOCKET": socket, "DOCKER_GID": str(os.stat(socket).st_gid)}
+        of_drill = {"DOCKER_SOCKET": socket, "DOCKER_GID": str(Path(socket).stat().st_gid)}
         of_source = {"VIGIE_RATE": "60", "VIGIE_SIMULATOR_ADMIN_HOST": "simulator"}  # the rate: within its budget
         self.env = {**os.environ, **moved, **of_drill, **of_source}
 
