@@ -36,7 +36,7 @@ def say(text: str) -> None:
 
 def listing(drills: Sequence[Drill]) -> str:
     lines = [f"  {one.number:>3}  {one.name:<24} {one.title}" for one in drills]
-    return "\n".join([*lines, "one of them: make drill NAME=…    all of them: make drill NAME=all"])
+    return "\n".join([*lines, "make drill NAME=…, or NAME=all (docker compose: run --rm drill …)"])
 
 
 def able(env: Mapping[str, str]) -> list[Drill]:
@@ -122,6 +122,9 @@ def run_soak(aimed: Target, hours: float, every_minutes: float, seed: int) -> in
     """A soak: a long game day with few faults, while what may grow is sampled."""
     if hours < soak.LEAST_HOURS:
         say(f"HOURS={hours:g}: what grows cannot be told in less than {soak.LEAST_HOURS:g} hours")
+        return 2
+    if aimed.settings.compose_project:
+        say("a soak reads the memory and files of programs: those of make up alone")
         return 2
     parts = soak.plan(started_for(aimed.env), hours, every_minutes, seed)
     say(f"make soak HOURS={hours:g} SEED={seed}: {len(parts)} faults, one in {every_minutes:g} minutes")

@@ -141,15 +141,15 @@ def lacks(drill: Drill, env: Mapping[str, str]) -> str:
     Nothing is broken that other addresses name: it may be somebody else's.
     """
     asked = {one["provider"]["func"]: one["provider"].get("arguments", {}) for one in drill.method}
+    out_of_reach = past_containers if env["VIGIE_COMPOSE_PROJECT"] else theirs
+    if far := out_of_reach(asked.keys(), json.dumps(drill.method), env):
+        return far
     if asked.keys() & {"fill_disk", "shift_clock"} and sys.platform != "linux":
         return LINUX
     if asked.keys() & {"slow", "shake", "part"} and env["VIGIE_WIRES"] == "0":
         return "VIGIE_WIRES=1"
     if "shift_clock" in asked and asked["shift_clock"]["program"] not in env["VIGIE_CLOCKS"].split(","):
         return f"VIGIE_CLOCKS={asked['shift_clock']['program']}"
-    out_of_reach = past_containers if env["VIGIE_COMPOSE_PROJECT"] else theirs
-    if far := out_of_reach(asked.keys(), json.dumps(drill.method), env):
-        return far
     if "lose_sums" in asked and env["VIGIE_USERS_RETENTION_DAYS"] != "0":
         return "VIGIE_USERS_RETENTION_DAYS=0 (sums of users that are not stored any more cannot be rebuilt)"
     brokers = max((int(n) for n in re.findall(r"kafka-(\d+)", json.dumps(drill.method))), default=0)
@@ -157,6 +157,8 @@ def lacks(drill: Drill, env: Mapping[str, str]) -> str:
 
 
 # What needs no more than the programs' keeper, the source's orders, and Kafka.
+HERE = ("", "localhost", "127.0.0.1", "0.0.0.0")  # noqa: S104 no other container finds any of these
+WIRES = "toxiproxy"
 FROM_OUTSIDE = {"hold", "kill", "strike", "stop", "start", "freeze", "thaw", "poison", *SOURCE}
 
 
@@ -164,12 +166,18 @@ def past_containers(funcs: Collection[str], method: str, env: Mapping[str, str])
     """What a drill needs that containers do not give."""
     if {*funcs} - FROM_OUTSIDE:
         return "make up (it reaches into a program)"
-    if SOURCE & {*funcs} or '"simulator"' in method:
-        if not env["VIGIE_SOURCE_URL"].endswith(f":{env['VIGIE_SIMULATOR_PORT']}/api/"):
-            return "the simulator as source"
-        if env["VIGIE_SIMULATOR_ADMIN_HOST"].startswith("127."):
-            return "VIGIE_SIMULATOR_ADMIN_HOST=simulator"
-    return ""
+    ours = env["VIGIE_SOURCE_URL"].endswith(f":{env['VIGIE_SIMULATOR_PORT']}/api/")
+    if not ours and (SOURCE & {*funcs} or '"simulator"' in method):
+        return "the simulator as source"
+    if ours and env["VIGIE_SIMULATOR_ADMIN_HOST"] in HERE:  # each verdict asks it whom it has served
+        return "VIGIE_SIMULATOR_ADMIN_HOST=simulator"
+    stores = (("documents", "VIGIE_MONGO_URI", "mongo"), ("cassandra", "VIGIE_CASSANDRA_HOSTS", "cassandra"))
+    foreign = [key for name, key, own in stores if f'"{name}"' in method and not {own, WIRES} & words(env[key])]
+    return f"{foreign[0]} without another address" if foreign else ""
+
+
+def words(address: str) -> set[str]:
+    return set(re.split(r"[/:,?]", address))
 
 
 def theirs(funcs: Collection[str], method: str, env: Mapping[str, str]) -> str:

@@ -21,7 +21,7 @@ import requests
 from kafka import KafkaProducer
 
 from chaos import target
-from chaos.programs import PATIENCE_S, until
+from chaos.programs import PATIENCE_S, CannotBreak, until
 from chaos.target import Target
 from engines import brokers, leftovers, supervise, tools
 from engines.config import Config
@@ -31,6 +31,7 @@ from services.contract import USERS
 
 Configuration = Mapping[str, Any] | None
 UP_S = 300
+ASKED = 5
 
 
 def hold(seconds: float) -> str:
@@ -185,10 +186,11 @@ def restore(configuration: Configuration = None) -> str:
     if not aimed.broken:
         return "nothing was broken"
     names = there(aimed)
-    if not names:
+    if not names and not aimed.settings.compose_project:
         up(configuration)
         names = there(aimed)
-    wrong = [tried(aimed.programs.thaw, name, "thaw") for name in names]
+    wrong = [] if names else ["nobody says which programs there are"]
+    wrong += [tried(aimed.programs.thaw, name, "thaw") for name in names]
     wrong.append(tried(lambda _: faultless(configuration), "the source", "clear"))
     wrong += [tried(partial(started, aimed), name, "start") for name in names]
     if left := [one for one in wrong if one]:
@@ -197,11 +199,15 @@ def restore(configuration: Configuration = None) -> str:
 
 
 def there(aimed: Target) -> list[str]:
-    """The programs, if there is anybody who knows them."""
-    try:
-        return list(aimed.programs.states())
-    except supervise.NotRunning:
-        return []
+    """The programs, if there is anybody who knows them; whoever does may be late with the answer."""
+    for _ in range(ASKED):
+        try:
+            return list(aimed.programs.states())
+        except supervise.NotRunning:
+            return []
+        except CannotBreak:
+            time.sleep(1)
+    return []
 
 
 def tried(do: Callable[[str], object], name: str, word: str) -> str:

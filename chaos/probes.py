@@ -14,6 +14,7 @@ from chaoslib.exceptions import ActivityFailed
 
 from chaos import target, verdict, watch
 from chaos.evidence import collect
+from chaos.programs import CannotBreak
 from chaos.target import Target
 from engines import supervise
 from services.audit import NotFollowed
@@ -38,7 +39,7 @@ def stopped(aimed: Target) -> str:
     """The programs that do not run."""
     try:
         found = [f"{name} is {word}" for name, word in aimed.programs.states().items() if word != supervise.RUNNING]
-    except supervise.NotRunning as error:
+    except (supervise.NotRunning, CannotBreak) as error:
         return str(error)
     return ", ".join(found)
 

@@ -133,7 +133,7 @@ class Composed:
             CannotBreak: no Docker Engine answers.
         """
         self.project = project
-        with refused("docker"):
+        with refused("docker (its socket must be readable: DOCKER_GID is its group)"):
             self.client = client or docker.from_env(timeout=PATIENCE_S)
 
     def states(self) -> dict[str, str]:
@@ -148,8 +148,11 @@ class Composed:
         until(lambda: self._one(name).status == "exited", f"{name} should be gone")
 
     def strike(self, name: str) -> None:
-        self.kill(name)
-        self.start(name)
+        """From within: what Docker itself has killed it does not start again."""
+        before = self._one(name).attrs["State"]["StartedAt"]
+        with refused(f"strike {name}"):
+            self._one(name).exec_run(["bash", "-c", "kill -9 -1"])
+        until(lambda: self._one(name).attrs["State"]["StartedAt"] != before, f"{name} should be started again")
 
     def stop(self, name: str) -> None:
         with refused(f"stop {name}"):
@@ -172,7 +175,10 @@ class Composed:
     def _containers(self) -> dict[str, Container]:
         wanted = {"label": [f"{PROJECT}={self.project}", f"{ONE_OFF}=False"]}
         with refused(f"containers of {self.project}"):
-            found = {one.labels[SERVICE]: one for one in self.client.containers.list(all=True, filters=wanted)}
+            found = {
+                one.labels[SERVICE]: one
+                for one in self.client.containers.list(all=True, filters=wanted, ignore_removed=True)
+            }
         if not found:
             raise CannotBreak(f"VIGIE_COMPOSE_PROJECT={self.project!r}: no containers of it are there")
         return {PROGRAMS.get(name, name): one for name, one in found.items() if name not in ONCE}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cassandra.auth import PlainTextAuthProvider
+from cassandra.connection import DefaultEndPoint
 from msgspec import Meta
 
 from observability.settings import WrongSetting
@@ -172,11 +173,14 @@ class Cassandra(Access):
         """
         The options of a cluster of cassandra-driver.
 
+        A name is looked up at each connection: the driver's own way is once, and a node that comes back with another
+        address (a container, a pod) would never be found again.
+
         Raises:
             WrongSetting: the password's file is gone.
         """
         options: dict[str, Any] = {
-            "contact_points": self.cassandra_hosts.split(","),
+            "contact_points": [DefaultEndPoint(name, self.cassandra_port) for name in self.cassandra_hosts.split(",")],
             "port": self.cassandra_port,
             "protocol_version": 5,
         }

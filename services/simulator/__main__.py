@@ -55,7 +55,7 @@ class Settings:
 
     host: str
     simulator_port: Port
-    simulator_admin_host: str
+    simulator_admin_host: Annotated[str, msgspec.Meta(min_length=1)]
     simulator_admin_port: Port
     simulator_limit_users: Annotated[int, msgspec.Meta(ge=0)]
     simulator_limit_window_s: Annotated[float, msgspec.Meta(gt=0)]

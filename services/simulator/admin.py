@@ -14,7 +14,7 @@ class AdminListener(Listener):
 
     def __init__(self, at: str, port: int, simulator: Simulator, host: str) -> None:
         self.simulator = simulator
-        self.names = {"localhost", "127.0.0.1", "[::1]", host, at}
+        self.names = {"localhost", "127.0.0.1", "[::1]", host.lower(), at.lower()}
         super().__init__((at, port), AdminHandler)
 
 

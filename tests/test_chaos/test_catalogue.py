@@ -46,6 +46,7 @@ CONTAINERS = {
     "VIGIE_SOURCE_URL": "http://simulator:8090/api/",
     "VIGIE_SIMULATOR_ADMIN_HOST": "simulator",
     "VIGIE_CASSANDRA_HOSTS": "cassandra",
+    "VIGIE_MONGO_URI": "mongodb://mongo:27017",
 }
 INNER = {"broker-disk-lost", "disk-full", "clock-off", "sums-lost", "everything-kill", "wires-slow", "wires-parted"}
 INNER |= {"driver-killed-in-batch", "driver-out-of-memory", "checkpoint-damaged", "checkpoint-lost"}
@@ -70,11 +71,16 @@ INNER |= {"driver-killed-in-batch", "driver-out-of-memory", "checkpoint-damaged"
             {"sums-lost"},
             f"left out: sums-lost: {GONE}",
         ),
-        (CONTAINERS, INNER, "left out: disk-full: make up (it reaches into a program)"),
+        (CONTAINERS, INNER, "left out: wires-slow: make up (it reaches into a program)"),
+        (
+            CONTAINERS | {"VIGIE_MONGO_URI": "mongodb://elsewhere:27017"},
+            INNER | {"mongodb-kill", "mongodb-frozen", "dashboard-without-stores"},
+            "left out: mongodb-kill: VIGIE_MONGO_URI without another address",
+        ),
         (
             CONTAINERS | {"VIGIE_SIMULATOR_ADMIN_HOST": "127.0.0.1"},
-            INNER | OF_SOURCE,
-            "left out: api-down: VIGIE_SIMULATOR_ADMIN_HOST=simulator",
+            set(DRILLS),
+            "left out: broker-kill: VIGIE_SIMULATOR_ADMIN_HOST=simulator",
         ),
         (
             CONTAINERS | {"VIGIE_SOURCE_URL": "https://randomuser.me/api/"},

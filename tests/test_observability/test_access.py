@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cassandra.connection import DefaultEndPoint
 
 from observability import access, settings
 from observability.settings import WrongSetting
@@ -53,7 +54,8 @@ def test_with_nothing_set_every_client_is_made_without_authentication():
         "socketTimeoutMS": 5_000,
     }
     cassandra = settings.read(access.Cassandra, NOBODY).cassandra()
-    assert cassandra == {"contact_points": ["c", "d"], "port": 4, "protocol_version": 5}
+    places = [DefaultEndPoint("c", 4), DefaultEndPoint("d", 4)]
+    assert cassandra == {"contact_points": places, "port": 4, "protocol_version": 5}
 
 
 def test_a_user_goes_with_the_password_of_its_file(file):

@@ -1,10 +1,16 @@
 """What the lanes do to the stores may be done twice; retention removes whole days and no more."""
 
 import json
+import socket
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 
 import pytest
+from cassandra import DriverException
+from cassandra.cluster import NoHostAvailable
 
 from observability import access, settings
 from services.contract import Source
@@ -44,6 +50,62 @@ def test_what_was_written_by_a_clock_that_was_ahead_is_written_over(stack):
     there = session.execute("SELECT users FROM vigie.totals WHERE period='1999-01-01'").one().users
     session.execute("DELETE FROM vigie.totals WHERE period='1999-01-01'")
     assert there == 2
+
+
+@contextmanager
+def relay(host: str, port: int) -> Iterator[None]:
+    """Whoever connects to this host is with the node on 127.0.0.1; at the end all of them are cut off."""
+    pairs: list[socket.socket] = []
+
+    def pump(one: socket.socket, other: socket.socket) -> None:
+        with suppress(OSError):
+            while some := one.recv(65_536):
+                other.sendall(some)
+        with suppress(OSError):
+            other.shutdown(socket.SHUT_RDWR)
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                one, _ = listener.accept()
+                other = socket.create_connection(("127.0.0.1", port))
+                pairs.extend((one, other))
+                for way in ((one, other), (other, one)):
+                    threading.Thread(target=pump, args=way, daemon=True).start()
+
+    listener = socket.create_server((host, port))
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        for one in pairs:
+            one.close()
+
+
+def test_a_node_that_comes_back_with_another_address_is_found_by_its_name(stack, monkeypatch):
+    there, looked_up = "127.0.0.2", socket.getaddrinfo
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *more, **how: looked_up(there if host == "moves" else host, *more, **how)
+    )
+    wanted = settings.read(stores.Settings, settings.environ(stack.env) | {"VIGIE_CASSANDRA_HOSTS": "moves"})
+    with relay(there, wanted.cassandra_port):
+        session = stores.cassandra(wanted)
+        assert session.execute("SELECT release_version FROM system.local").one()
+    try:
+        with pytest.raises((NoHostAvailable, DriverException)):
+            session.execute("SELECT release_version FROM system.local")
+        there = "127.0.0.1"
+
+        def answers() -> bool:
+            with suppress(NoHostAvailable, DriverException):
+                return bool(session.execute("SELECT release_version FROM system.local").one())
+            return False
+
+        stack.until(answers, limit_s=20)
+    finally:
+        session.cluster.shutdown()
 
 
 def test_retention_removes_users_of_days_that_are_over_and_nobody_else(stack):
