@@ -175,10 +175,8 @@ class Composed:
     def _containers(self) -> dict[str, Container]:
         wanted = {"label": [f"{PROJECT}={self.project}", f"{ONE_OFF}=False"]}
         with refused(f"containers of {self.project}"):
-            found = {
-                one.labels[SERVICE]: one
-                for one in self.client.containers.list(all=True, filters=wanted, ignore_removed=True)
-            }
+            there = self.client.containers.list(all=True, filters=wanted, ignore_removed=True)
+        found = {one.labels[SERVICE]: one for one in there}
         if not found:
             raise CannotBreak(f"VIGIE_COMPOSE_PROJECT={self.project!r}: no containers of it are there")
         return {PROGRAMS.get(name, name): one for name, one in found.items() if name not in ONCE}

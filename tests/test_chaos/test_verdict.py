@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chaos import verdict
+from chaos import alerts, verdict
 from chaos.bounds import Bounds, Window
 from chaos.evidence import Evidence, Passage
 from chaos.watch import ALERTS, CASSANDRA, DOWN, METRICS, OUTBOX, PAGE, TOLD, Note
@@ -301,3 +301,15 @@ def test_where_nobody_is_left_to_fire_the_watchdogs_silence_is_what_tells():
     assert found.alerts.cleared_s == 20.0
     heard = judged(bounds=bounds, seen=silence(0.0, 0.0))
     assert heard.failed == ("silent: none of Watchdog falling silent was seen",)
+
+
+@pytest.mark.parametrize(("back_at", "wrong"), [(1045, 0), (1119, 1)])
+def test_an_alertmanager_that_is_killed_has_to_answer_once_it_is_back(back_at, wrong):
+    window, told = replace(WINDOW, until=1060.0), []
+    for note in notes():
+        gone = note.source == TOLD and window.began <= note.at < back_at
+        told.append(note._replace(values={DOWN: "ConnectionError"}) if gone else note)
+    seen = [note for note in told if note.at <= window.until]
+    bounds = replace(BOUNDS, of=("alertmanager", "jaeger"))
+    assert len(alerts.unwatched(bounds, window, seen)) == wrong
+    assert len(alerts.unwatched(BOUNDS, window, seen)) == 1
