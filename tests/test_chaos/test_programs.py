@@ -160,5 +160,5 @@ def test_what_docker_refuses_is_told_in_its_words(composed: tuple[Composed, list
 
 def test_where_no_engine_answers_that_is_said(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DOCKER_HOST", "unix:///no/such.sock")
-    with pytest.raises(CannotBreak, match="docker .*No such file"):
+    with pytest.raises(CannotBreak, match=r"docker .*No such file"):
         programs.of(State(Path("/no")), "vigie")
