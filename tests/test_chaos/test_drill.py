@@ -340,7 +340,8 @@ def test_a_fault_is_marked_in_a_grafana_where_there_is_one(world: World):
     line = {"verdict": "PASS"}
     with HTTPServer(("127.0.0.1", 0), Grafana) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        aimed = replace(world.aimed, settings=replace(world.aimed.settings, grafana_port=server.server_port))
+        address = f"http://127.0.0.1:{server.server_port}"
+        aimed = replace(world.aimed, settings=replace(world.aimed.settings, grafana=address))
         assert keep.mark(outcome, line, aimed)
         server.shutdown()
     (mark,) = marks

@@ -48,7 +48,7 @@ def test_between_drills_only_who_is_new_is_read_unless_the_store_counts_others(s
 
     of_all = evidence.stored
     monkeypatch.setattr(evidence, "stored", counted)
-    wanted = settings.read(evidence.Settings, stack.env)
+    wanted = settings.read(evidence.Settings, settings.environ(stack.env))
     first = evidence.collect(wanted)
     stack.grown("stored", 50)
     second = evidence.collect(wanted, known=first.documents)
