@@ -32,7 +32,7 @@ def measure(of: System, book: Notebook) -> None:
         lanes.send(signal.SIGCONT)
         for rate in book.size.rates:
             at_rate(of, book, rate, lanes)
-            if not lanes.read(of.users - of.read[LANES.module], WARM_S):
+            if not lanes.read_all(WARM_S):
                 raise NotUp(f"the lanes are not at the end {WARM_S} s after {rate} users/s: {lanes.done()}")
 
 
@@ -46,11 +46,11 @@ def at_rate(of: System, book: Notebook, rate: int, lanes: Reader) -> None:
         before = asked(of)
         until(lambda: grew(before, asked(of), 1), WARM_S, f"users at {case}")
         time.sleep(size.settle_s)  # not a condition that is waited for: the time that the rate has to be steady
-        book.note(OURS, "unread at the begin", unread(of, lanes), "users", case=case)
+        book.note(OURS, "unread at the begin", lanes.left(), "users", case=case)
         first, began, used = asked(of), time.monotonic(), costs(of, ingestion, lanes.process.pid)
         time.sleep(size.watch_s)
         last, seconds, now = asked(of), time.monotonic() - began, costs(of, ingestion, lanes.process.pid)
-        book.note(OURS, "unread at the end", unread(of, lanes), "users", case=case)
+        book.note(OURS, "unread at the end", lanes.left(), "users", case=case)
     for lane in SINKS:
         there = {bound: n - first[lane].get(bound, 0) for bound, n in last[lane].items()}
         book.note(STORES[lane], "users seen", max(there.values(), default=0) / seconds, "users/s", case=case)
@@ -59,11 +59,6 @@ def at_rate(of: System, book: Notebook, rate: int, lanes: Reader) -> None:
     for name, cpu_s in now.items():
         book.note(name, "processors", (cpu_s - used.get(name, 0.0)) / seconds, CORES, case=case)
     book.note("all", "processors", (sum(now.values()) - sum(used.values())) / seconds, CORES, case=case)
-
-
-def unread(of: System, lanes: Reader) -> int:
-    """How many users the slower lane has not told of: it tells at the end of a batch."""
-    return of.users - of.read[LANES.module] - min(lanes.done().values())
 
 
 def costs(of: System, ingestion: psutil.Popen, lanes: int) -> dict[str, float]:

@@ -8,7 +8,7 @@ logs tells when which users were written; `batch done` lines, as the lanes have 
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -125,11 +125,23 @@ class Reader:
             found[mark.lane] += mark.rows
         return found
 
+    def left(self) -> int:
+        """How many users of the topic the sink that is further behind has not told of."""
+        before = self.system.read.get(self.kind.module, {})
+        return max(self.system.users - before.get(sink, 0) - n for sink, n in self.done().items())
+
+    def read_all(self, limit_s: float) -> bool:
+        """Wait until both sinks have the whole topic, as `read` does."""
+        return self._until(lambda: self.left() <= 0, limit_s)
+
     def read(self, users: int, limit_s: float, since: int = 0) -> bool:
         """Wait until both sinks have so many users; False if the time is over before. A held one is let go."""
+        return self._until(lambda: min(self.done(since).values()) >= users, limit_s)
+
+    def _until(self, so: Callable[[], bool], limit_s: float) -> bool:
         self.send(signal.SIGCONT)
         ends = time.monotonic() + limit_s
-        while min(self.done(since).values()) < users:
+        while not so():
             if not self.process.is_running() or self.process.status() == psutil.STATUS_ZOMBIE:
                 raise system.NotUp(f"{self.kind.name} has ended: {self.log.read_text(errors='replace')[-1500:]}")
             if time.monotonic() > ends:
@@ -188,10 +200,11 @@ def reading(kind: Kind, of: System, limit_s: float) -> Iterator[Reader]:
     """
     reader = Reader(kind, of)
     try:
-        if not reader.read(of.users - of.read.get(kind.module, 0), limit_s) and not kind.slow:
+        if not reader.read_all(limit_s) and not kind.slow:
             raise system.NotUp(f"{kind.name} has not read {of.users:,} users within {limit_s:.0f} s: {reader.done()}")
         reader.send(signal.SIGSTOP)
         yield reader
-        of.read[kind.module] = of.read.get(kind.module, 0) + min(reader.done().values())
     finally:
         reader.end()
+        before, now = of.read.get(kind.module, {}), reader.done()  # with the batches that it has ended meanwhile
+        of.read[kind.module] = {sink: before.get(sink, 0) + now[sink] for sink in SINKS}

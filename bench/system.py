@@ -88,7 +88,7 @@ class System:
     first_users_s: float
     pages: int = FIRST_PAGES
     strangers: int = 0
-    read: dict[tuple[str, ...], int] = field(default_factory=dict)  # by each reader, when it ended
+    read: dict[tuple[str, ...], dict[str, int]] = field(default_factory=dict)  # by each reader and sink, when it ended
 
     @property
     def users(self) -> int:
@@ -247,7 +247,7 @@ def running(**changed: str) -> Iterator[System]:
         made = System(programs.environment(env, state, java.home), state, float(found[1]))
         until(lambda: all_read(made), UP_S, "the first users in both stores")
         supervise.stop(state, programs.INGEST, programs.SPARK, programs.DASHBOARD)
-        made.read[LANES] = made.users  # by the lanes of its start
+        made.read[LANES] = dict.fromkeys(("raw", "stats"), made.users)  # by the lanes of its start
         yield made
     finally:
         with suppress(subprocess.TimeoutExpired):
