@@ -150,6 +150,6 @@ def seed(of: System, users: int, book: Notebook) -> None:
 
     with MongoClient[dict[str, Any]](**wanted.mongo(SEED_S)) as client, ThreadPoolExecutor(limits.THREADS) as pool:
         database = client[DATABASE]
-        there = next(iter(database[USERS].aggregate([{"$collStats": {"count": {}}}])))["count"]
+        there = hops.documents(database, SEED_S)
         list(pool.map(put, range(there, users, SEEDED_AT_ONCE)))
     book.say(f"{DATABASE}: {max(there, users):,} users are stored")

@@ -23,6 +23,7 @@ from chaos.bounds import Bounds
 from chaos.target import KEY
 from engines.config import Config
 from observability import settings
+from services import evidence
 
 FOLDER = Path(__file__).resolve().parent / "experiments"
 LINUX = "Linux"
@@ -156,9 +157,9 @@ def lacks(drill: Drill, env: Mapping[str, str]) -> str:
     return f"VIGIE_BROKERS={brokers}" if brokers > int(env["VIGIE_BROKERS"]) else ""
 
 
-# What needs no more than the programs' keeper, the source's orders, and Kafka.
 HERE = ("", "localhost", "127.0.0.1", "0.0.0.0")  # noqa: S104 no other container finds any of these
 WIRES = "toxiproxy"
+# What needs no more than the programs' keeper, the source's orders, and Kafka.
 FROM_OUTSIDE = {"hold", "kill", "strike", "stop", "start", "freeze", "thaw", "poison", *SOURCE}
 
 
@@ -166,7 +167,7 @@ def past_containers(funcs: Collection[str], method: str, env: Mapping[str, str])
     """What a drill needs that containers do not give."""
     if {*funcs} - FROM_OUTSIDE:
         return "make up (it reaches into a program)"
-    ours = env["VIGIE_SOURCE_URL"].endswith(f":{env['VIGIE_SIMULATOR_PORT']}/api/")
+    ours = settings.read(evidence.Settings, env).of_simulator
     if not ours and (SOURCE & {*funcs} or '"simulator"' in method):
         return "the simulator as source"
     if ours and env["VIGIE_SIMULATOR_ADMIN_HOST"] in HERE:  # each verdict asks it whom it has served

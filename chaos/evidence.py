@@ -167,7 +167,7 @@ def stored_since(
 
 def appended(reader: KafkaConsumer, ends: dict[TopicPartition, int]) -> list[str]:
     """Who is on the topic beyond these ends, which are moved on."""
-    now = {tp: end for tp, end in evidence.topic_ends(reader).items() if tp.topic == USERS}
+    now = topics.ends(reader, list(ends))
     keys = [(record.key or b"").decode(errors="replace") for record in topics.records(reader, ends, now)]
     ends.update(now)
     return keys
@@ -202,7 +202,7 @@ def summed_of(document: Document) -> evidence.User:
 
 def asked_and_served(wanted: Settings, start: evidence.Fetched) -> tuple[frozenset[str], frozenset[str]] | None:
     """Who must exist by seed and cursor, and who was served by the simulator's journal or a kept page, if known."""
-    if not wanted.source_url.endswith(f":{wanted.simulator_port}/api/") or wanted.users_days:
+    if not wanted.of_simulator or wanted.users_days:
         return None
     must = findings.expected_ids(start.pages, wanted.page_size, wanted.nationalities)
     pages = dict(start.pages)  # a simulator that was restarted has a new journal

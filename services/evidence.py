@@ -58,6 +58,11 @@ class Settings(hops.Settings):
         """How many days back both stores hold everything."""
         return min(self.minutes_days, self.users_days or self.minutes_days)
 
+    @property
+    def of_simulator(self) -> bool:
+        """Whether our simulator is the source, at whatever host: then the seed says who must exist."""
+        return self.source_url.endswith(f":{self.simulator_port}/api/")
+
 
 @dataclass(frozen=True)
 class Fetched:

@@ -164,7 +164,7 @@ def of_minutes(expected: Minutes, found: Minutes) -> Finding:
 
 
 def of_seed(wanted: Settings, start: Fetched, topic: OnTopic, letters: OnTopic, ids: Collection[str]) -> Finding:
-    if not wanted.source_url.endswith(f":{wanted.simulator_port}/api/"):
+    if not wanted.of_simulator:
         return Finding("seed", "the source is not the simulator: who must exist is not known here")
     if wanted.users_days:
         return Finding("seed", "users are removed after VIGIE_USERS_RETENTION_DAYS: who must exist is not known here")
