@@ -1,6 +1,5 @@
 # Our images: `services` (ingestion, simulator, auditor, exporter, jobs), `pages` (Streamlit, drills), `lanes` (Spark).
 # Dependencies first, as uv.lock says; a changed line of code makes only the last two layers anew.
-# What no program of ours reads of a library is left out: tests, headers, pyarrow's clients of Flight and S3.
 ARG DEBIAN=debian:bookworm-slim
 
 FROM ${DEBIAN} AS python
@@ -11,11 +10,11 @@ RUN apt-get update && apt-get install -y --no-install-recommends python3 ca-cert
 ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 
 FROM python AS build
-RUN apt-get update && apt-get install -y --no-install-recommends python3-venv maven
+RUN apt-get update && apt-get install -y --no-install-recommends python3-venv maven binutils
 ARG UV_VERSION
 RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir "uv==${UV_VERSION}"
 ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt UV_PROJECT_ENVIRONMENT=/opt/venv UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_CACHE=1 UV_PYTHON=/usr/bin/python3
-COPY pyproject.toml uv.lock /build/
+COPY pyproject.toml uv.lock images/slim.sh /build/
 WORKDIR /build
 
 FROM build AS code
@@ -34,7 +33,7 @@ COPY grafana/dashboards /app/grafana/dashboards
 COPY docs/runbooks /app/docs/runbooks
 
 FROM build AS build-services
-RUN /opt/uv/bin/uv sync --frozen --no-default-groups --no-install-project
+RUN /opt/uv/bin/uv sync --frozen --no-default-groups --no-install-project && ./slim.sh
 
 FROM python AS services
 COPY --from=build-services /opt/venv /opt/venv
@@ -43,10 +42,7 @@ USER vigie
 WORKDIR /app
 
 FROM build AS build-pages
-RUN /opt/uv/bin/uv sync --frozen --no-default-groups --group pages --group drills --no-install-project \
-    && cd /opt/venv/lib/python3*/site-packages && rm -rf pyarrow/tests pyarrow/include pyarrow/src pyarrow/*flight* \
-    pyarrow/libarrow_s3* pyarrow/_s3fs* pyarrow/_substrait* pyarrow/libarrow_python.so pyarrow/libarrow_python.so.*.*.* \
-    pandas/tests numpy/*/tests pydeck/nbextension
+RUN /opt/uv/bin/uv sync --frozen --no-default-groups --group pages --group drills --no-install-project && ./slim.sh
 
 FROM python AS pages
 COPY --from=build-pages /opt/venv /opt/venv
@@ -58,10 +54,7 @@ FROM build AS build-lanes
 COPY engines/spark/pom.xml /build/
 RUN mvn -B -q -f /build/pom.xml org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
     -DoutputDirectory=/opt/jars
-RUN /opt/uv/bin/uv sync --frozen --no-default-groups --group lanes --no-install-project \
-    && cd /opt/venv/lib/python3*/site-packages && rm -rf pyarrow/tests pyarrow/include pyarrow/src pyarrow/*flight* \
-    pyarrow/libarrow_s3* pyarrow/_s3fs* pyarrow/_substrait* pyarrow/libarrow_python.so pyarrow/libarrow_python.so.*.*.* \
-    pandas/tests numpy/*/tests pydeck/nbextension
+RUN /opt/uv/bin/uv sync --frozen --no-default-groups --group lanes --no-install-project && ./slim.sh
 
 # Spark without Hive, machine learning, Kubernetes, a second master, its shell and its remote client: a quarter of its jars.
 RUN cd /opt/venv/lib/python3*/site-packages/pyspark/jars && rm -f spark-mllib_* spark-graphx_* breeze* spire* cats-* \

@@ -138,7 +138,10 @@ class Composed:
 
     def states(self) -> dict[str, str]:
         """As the supervisor's words, so that a hypothesis reads both alike."""
-        return {name: WORDS.get(one.status, one.status) for name, one in self._containers().items()}
+        there = self._containers()
+        if not there:
+            raise CannotBreak(f"VIGIE_COMPOSE_PROJECT={self.project!r}: no containers of it are there")
+        return {name: WORDS.get(one.status, one.status) for name, one in there.items() if name not in ONCE}
 
     def kill(self, name: str) -> None:
         """A container that was killed by hand is not started again by its restart policy."""
@@ -172,18 +175,17 @@ class Composed:
             with refused(f"unpause {name}"):
                 self._one(name).unpause()
 
-    def _containers(self) -> dict[str, Container]:
-        wanted = {"label": [f"{PROJECT}={self.project}", f"{ONE_OFF}=False"]}
+    def _containers(self, *labels: str) -> dict[str, Container]:
+        """Those with these labels besides; Docker is asked about each by itself, so that few is quick."""
+        wanted = {"label": [f"{PROJECT}={self.project}", f"{ONE_OFF}=False", *labels]}
         with refused(f"containers of {self.project}"):
             there = self.client.containers.list(all=True, filters=wanted, ignore_removed=True)
         found = {one.labels[SERVICE]: one for one in there}
-        if not found:
-            raise CannotBreak(f"VIGIE_COMPOSE_PROJECT={self.project!r}: no containers of it are there")
-        return {PROGRAMS.get(name, name): one for name, one in found.items() if name not in ONCE}
+        return {PROGRAMS.get(name, name): one for name, one in found.items()}
 
     def _one(self, name: str) -> Container:
-        there = self._containers()
-        if name not in there:
+        there = self._containers(f"{SERVICE}={SERVICES.get(name, name)}")
+        if name in ONCE or name not in there:
             raise CannotBreak(f"{name}: no such service in project {self.project}")
         return there[name]
 
