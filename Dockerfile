@@ -42,7 +42,9 @@ USER vigie
 WORKDIR /app
 
 FROM build AS build-pages
-RUN /opt/uv/bin/uv sync --frozen --no-default-groups --group pages --group drills --no-install-project && ./slim.sh
+# pages show no pictures and make no secrets; time zones are Debian's
+RUN /opt/uv/bin/uv sync --frozen --no-default-groups --group pages --group drills --no-install-project \
+    --no-install-package pillow --no-install-package cryptography --no-install-package tzdata && ./slim.sh
 
 FROM python AS pages
 COPY --from=build-pages /opt/venv /opt/venv

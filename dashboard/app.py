@@ -1,5 +1,7 @@
 """The way in: telemetry, the language, the tab, and which page is shown. Streamlit runs this before each page."""
 
+from urllib.parse import quote
+
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
@@ -7,7 +9,8 @@ from dashboard import process, words
 from dashboard.words import say
 from observability import settings
 
-ICON = (  # drawn here: Streamlit fetches emoji and named icons for the tab from the internet
+# drawn here: Streamlit fetches emoji and named icons for the tab from the internet
+ICON = "data:image/svg+xml," + quote(
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><circle cx="8" cy="8" r="6" fill="none" '
     'stroke="#0072B2" stroke-width="2"/><circle cx="8" cy="8" r="2" fill="#0072B2"/></svg>'
 )

@@ -13,5 +13,5 @@ debootstrap --variant=minbase --include=ca-certificates bookworm "$folder/root" 
 cp /usr/local/share/ca-certificates/*.crt "$folder/root/usr/local/share/ca-certificates/" 2>/dev/null || true
 chroot "$folder/root" update-ca-certificates >/dev/null
 rm -rf "$folder"/root/var/cache/apt/*.bin "$folder"/root/var/cache/apt/archives/*.deb "$folder"/root/var/lib/apt/lists/*
-rm -rf "$folder"/root/usr/share/doc/* "$folder"/root/usr/share/man/* "$folder"/root/usr/share/locale/*
+rm -rf "$folder"/root/usr/lib/*/gconv "$folder"/root/usr/share/doc/* "$folder"/root/usr/share/man/* "$folder"/root/usr/share/locale/*
 tar -C "$folder/root" --one-file-system --exclude=./proc/* --exclude=./sys/* --exclude=./dev/* -c . | docker import - "$name"
