@@ -16,7 +16,7 @@ from bench.system import NotUp, System
 from engines import programs
 from spark.contract import RAW, STATS
 
-OFF = "telemetry off"
+OFF, HELD = "telemetry off", "watchers held"
 RATE, CPU, MEMORY = "users/s", "us/user", "MB"
 QUIET = (
     ("VIGIE_OTLP_ENDPOINT", "off"),
@@ -126,8 +126,25 @@ def told(book: Notebook, name: str, took: Drained, n: int, case: str = "") -> No
 
 def telemetry(of: System, book: Notebook) -> None:
     """What watches, on and off: watchers, what they ask of the engines, traces. The lanes' own metrics stay on."""
-    variants(of, book, (LANES, replace(LANES, name=OFF, changed=QUIET)))
+    watched(of, book)
+    variants(of, book, (LANES, replace(LANES, name=OFF, changed=QUIET)), min(2, book.size.turns))
     at_rest(of, book)
+
+
+def watched(of: System, book: Notebook) -> None:
+    """
+    The same lanes, with traces, beside everything that watches and beside all of it held: drains so close together
+    that the machine's own speed is much the same in both.
+    """
+    size = book.size
+    of.fill(size.warm)
+    with reading(LANES, of, WARM_S) as lanes:
+        for n in range(size.rounds):
+            for name in (OURS, HELD) if n % 2 == 0 else (HELD, OURS):
+                with of.held(WATCHERS if name == HELD else ()):
+                    users = of.fill(size.backlog).users
+                    took = lanes.drain(users, WARM_S)
+                told(book, name, took, n, "the same lanes")
 
 
 def at_rest(of: System, book: Notebook) -> None:
@@ -148,13 +165,13 @@ def at_rest(of: System, book: Notebook) -> None:
 
 def trial(of: System, book: Notebook) -> None:
     """The lanes as they are, and as somebody wants to try them."""
-    variants(of, book, (LANES, book.tried))
+    variants(of, book, (LANES, book.tried), book.size.turns)
 
 
-def variants(of: System, book: Notebook, kinds: tuple[Kind, ...]) -> None:
+def variants(of: System, book: Notebook, kinds: tuple[Kind, ...], turns: int) -> None:
     """The lanes with different settings, in turn, each started anew on the same checkpoints."""
     size = book.size
-    for n in range(size.turns):
+    for n in range(turns):
         for kind in kinds if n % 2 == 0 else kinds[::-1]:
             with of.held(WATCHERS if kind.changed == QUIET else ()):
                 of.fill(size.warm)
