@@ -99,6 +99,7 @@ def files(wanted: Config) -> Iterator[tuple[str, str]]:
     yield "prometheus.yml", dumped(prometheus(wanted))
     yield "prometheus.light.yml", dumped(without_mongodb(prometheus(light)))
     yield "prometheus.offline.yml", dumped(scrape.whole(wanted, str, RULES))
+    yield "prometheus.light.offline.yml", dumped(scrape.whole(light, str, RULES))
 
 
 def at(name: str) -> Config:

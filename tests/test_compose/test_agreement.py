@@ -170,7 +170,7 @@ def test_prometheus_and_the_alertmanager_have_the_rules_and_the_words_of_make_up
         ("prometheus", watchers.prometheus(wanted, state)),
         ("alertmanager", watchers.alertmanager(wanted, state)),
     ):
-        there = services[name]["command"]
+        there = [*(services[name]["entrypoint"] or ()), *services[name]["command"]]
         same = {word for word in words[3:] if not re.search(r"(file|path|address)=.", word)}
         assert {word.partition("=")[0] for word in words[3:]} <= {word.partition("=")[0] for word in there}
         assert same <= set(there)

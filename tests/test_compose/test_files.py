@@ -8,10 +8,12 @@ import pytest
 from dotenv import dotenv_values
 
 from observability.settings import ROOT
+from tests.test_compose.conftest import WHOLE
 
 PROFILES = ("simulator", "drills", "cluster")
 LIGHT = ("docker-compose.yml", "docker-compose.light.yml")
 OFFLINE = ("docker-compose.yml", "docker-compose.offline.yml")
+LIGHT_OFFLINE = (*OFFLINE, "docker-compose.light.yml", "docker-compose.light.offline.yml")
 JOBS = {"secrets", "replica-set", "topics", "grants", "tables"}
 MB = 2**20
 IMAGES = {key: value or "" for key, value in dotenv_values(ROOT / ".env").items() if key.startswith("IMAGE_")}
@@ -26,7 +28,7 @@ def some(names: tuple[str, ...]) -> list[tuple[str, ...]]:
 
 
 @pytest.mark.parametrize("profiles", some(PROFILES), ids="+".join)
-@pytest.mark.parametrize("files", [("docker-compose.yml",), LIGHT, OFFLINE, (*OFFLINE, LIGHT[1])], ids="+".join)
+@pytest.mark.parametrize("files", [WHOLE, LIGHT, OFFLINE, LIGHT_OFFLINE], ids=lambda files: files[-1])
 def test_every_combination_of_files_and_profiles_is_accepted(compose, files, profiles):
     services = compose(files, profiles)["services"]
     assert {"ingest", "spark", "cassandra", "mongo", "dashboard"} <= set(services)
@@ -62,7 +64,7 @@ def test_what_waits_for_another_waits_until_it_is_ready(services):
             assert how["condition"] == wanted, (name, other)
 
 
-@pytest.mark.parametrize(("files", "most"), [(("docker-compose.yml",), 8192), (LIGHT, 5500)], ids=["whole", "light"])
+@pytest.mark.parametrize(("files", "most"), [(WHOLE, 8192), (LIGHT, 5500)], ids=["whole", "light"])
 def test_the_memory_limits_add_up_to_what_is_promised(compose, files, most):
     services = compose(files)["services"]
     limits = [int(one["mem_limit"]) / MB for name, one in services.items() if name not in JOBS]
@@ -98,7 +100,7 @@ def test_each_broker_keeps_its_own_data(compose):
     assert kept == ["kafka-1", "kafka-2", "kafka-3"]
 
 
-@pytest.mark.parametrize("files", [("docker-compose.yml",), LIGHT, OFFLINE, (*OFFLINE, LIGHT[1])], ids="+".join)
+@pytest.mark.parametrize("files", [WHOLE, LIGHT, OFFLINE, LIGHT_OFFLINE], ids=lambda files: files[-1])
 def test_an_image_of_ours_is_built_by_one_service_and_asked_of_no_registry(compose, files):
     services = compose(files, PROFILES)["services"].values()
     ours = [one for one in services if one["image"].startswith("vigie/")]
@@ -106,7 +108,7 @@ def test_an_image_of_ours_is_built_by_one_service_and_asked_of_no_registry(compo
     assert sorted(one["image"] for one in services if "build" in one) == sorted({one["image"] for one in ours})
 
 
-@pytest.mark.parametrize("files", [("docker-compose.yml",), LIGHT, OFFLINE, (*OFFLINE, LIGHT[1])], ids="+".join)
+@pytest.mark.parametrize("files", [WHOLE, LIGHT, OFFLINE, LIGHT_OFFLINE], ids=lambda files: files[-1])
 def test_every_shape_has_volumes_of_its_own(compose, files):
     whole = compose(files)
     assert {one["name"].partition("_")[0] for one in whole["volumes"].values()} == {whole["name"]}

@@ -25,6 +25,7 @@ pytestmark = [
     pytest.mark.skipif("TEST_COMPOSE" not in os.environ, reason="only by make test-compose: it needs a Docker engine"),
 ]
 
+LIGHT = (*OFFLINE, "docker-compose.light.yml", "docker-compose.light.offline.yml")
 TOXIPROXY = 28474
 PROXIED = {
     "VIGIE_SOURCE_URL": "http://toxiproxy:8090/api/",
@@ -46,7 +47,7 @@ def up(system: System) -> None:
 
 
 def test_the_light_shape_has_one_broker_and_loses_nobody_by_its_death():
-    with running(System("vigie-test-light", (*OFFLINE, "docker-compose.light.yml"))) as system:
+    with running(System("vigie-test-light", LIGHT)) as system:
         up(system)
         assert {name for name in system.containers() if name.startswith("kafka")} == {"kafka-1"}
         before = system.hops()
