@@ -31,7 +31,7 @@ journey: there ## one user's way through every hop (USER=uuid)
 forget: there ## one person is removed from MongoDB and the outbox (USER=uuid)
 	@$(PYTHON) -m services.forget "$(if $(filter command,$(origin USER)),$(USER))"
 
-audit: there ## count every hop and compare
+audit: there ## compare every hop with the one before it, user by user
 	@$(PYTHON) -m services.audit
 
 rebuild: there ## Cassandra's sums anew from MongoDB's users, while Spark's lanes rest
@@ -58,7 +58,7 @@ check: environment ## style, types, arrows and the tests that need no engine
 	.venv/bin/lint-imports
 	.venv/bin/pytest $(SIDE_BY_SIDE) -m "not engines"
 
-test: tools ## check, then every test on the real engines, beside a running system
+test: tools ## check, then the tests on the real engines but the long ones, beside a running system
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy

@@ -99,7 +99,7 @@ def too_little_memory(needed_mb: int, free: int) -> list[str]:
 
 
 def too_little_disk(needed_mb: int, root: Path) -> list[str]:
-    """Less disk free than a day's data and logs take."""
+    """Less disk free than a start needs."""
     there = next(folder for folder in (root, *root.parents) if folder.is_dir())
     free = shutil.disk_usage(there).free
     if free >= needed_mb * 1e6:
