@@ -27,6 +27,7 @@ from spark.contract import RAW, STATS
 DONE = '"event":"batch done"'
 SINKS = (RAW, STATS)
 ASK_S = 0.1
+REST_S, REST_LIMIT_S = 3.0, 30.0
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,23 @@ class Reader:
         whole = min(done.values())
         return Drained(users, whole, seconds, rates, whole / max(1e-3, seconds), mine, used, tuple(marks))
 
+    def at_rest(self) -> None:
+        """
+        Let it go until it tells of nothing more. A drain ends when so many messages are read as users were sent, and
+        the canaries among them leave as many users unread; a batch that it is stopped in may be committed and not told.
+        """
+        told, since = -1, time.monotonic()
+        ends = since + REST_LIMIT_S
+
+        def so() -> bool:
+            nonlocal told, since
+            now = sum(self.done().values())
+            if now != told:
+                told, since = now, time.monotonic()
+            return time.monotonic() > min(ends, since + REST_S)
+
+        self._until(so, 2 * REST_LIMIT_S)
+
     def end(self) -> None:
         """Let it go and stop it with everything below it."""
         below = system.tree(self.process.pid)
@@ -204,6 +222,8 @@ def reading(kind: Kind, of: System, limit_s: float) -> Iterator[Reader]:
             raise system.NotUp(f"{kind.name} has not read {of.users:,} users within {limit_s:.0f} s: {reader.done()}")
         reader.send(signal.SIGSTOP)
         yield reader
+        if not kind.slow:
+            reader.at_rest()
     finally:
         reader.end()
         before, now = of.read.get(kind.module, {}), reader.done()  # with the batches that it has ended meanwhile
