@@ -78,7 +78,8 @@ def in_mongo(wanted: Settings, user_id: str) -> str:
             time.sleep(wait_s)
             while database[NEWEST_USERS].count_documents({"users.user_id": user_id}):
                 database[NEWEST_USERS].update_many({}, {"$pull": {"users": {"user_id": user_id}}})
-    return said
+        oplog = "setName" in client.admin.command("hello")
+    return said + ("; the oplog has it until newer writes take its place" if oplog else "")
 
 
 def emptied(database: Database[dict[str, Any]], user_id: str) -> tuple[dict[str, Any], str]:

@@ -65,7 +65,6 @@ RIGHTS: Mapping[str, tuple[tuple[ResourceType, str, ACLOperation], ...]] = {
     ),
     EXPORTER: (
         (TOPICS, TOPIC, READ),  # lag in seconds is the age of a record
-        (TOPICS, DEAD_LETTERS, READ),
         (TOPICS, ANY, DESCRIBE),
         (TOPICS, ANY, ACLOperation.DESCRIBE_CONFIGS),
         (GROUP, ANY, DESCRIBE),
@@ -179,16 +178,22 @@ def cassandra(wanted: Settings) -> None:
         session.execute(KEYSPACE_CQL.format(keyspace=KEYSPACE, replication=wanted.cassandra_replication))
         for role, permissions in PERMISSIONS.items():
             upsert(session, role, wanted.password(CASSANDRA, role), superuser=False)
-            there = {
-                row.permission for row in session.execute(f"LIST ALL PERMISSIONS ON KEYSPACE {KEYSPACE} OF {role}")
-            }
-            for more in set(permissions) - there:
-                session.execute(f"GRANT {more} ON KEYSPACE {KEYSPACE} TO {role}")
-            for less in there - set(permissions):
-                session.execute(f"REVOKE {less} ON KEYSPACE {KEYSPACE} FROM {role}")
+            there = {(row.permission, row.resource.strip("<>")) for row in listed(session, "ALL PERMISSIONS", role)}
+            right = {(permission, f"keyspace {KEYSPACE}") for permission in permissions}
+            for more, what in right - there:
+                session.execute(f"GRANT {more} ON {what} TO {role}")
+            for less, what in there - right:  # also of a table, or of all keyspaces
+                session.execute(f"REVOKE {less} ON {what} FROM {role}")
+            for other in {row.role for row in listed(session, "ROLES", role)} - {role}:
+                session.execute(f"REVOKE {other} FROM {role}")
     finally:
         session.cluster.shutdown()
     log.info("roles of Cassandra are there", roles=[ADMIN, *PERMISSIONS])
+
+
+def listed(session: Session, what: str, role: str) -> Iterator[Any]:
+    """The rows of what was given to this role itself."""
+    yield from session.execute(f"LIST {what} OF {role} NORECURSIVE")
 
 
 def as_admin(wanted: Settings) -> Session:

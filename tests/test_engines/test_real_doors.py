@@ -391,7 +391,9 @@ def test_cassandra_lets_nobody_in_without_a_password_and_its_default_super_user_
 def test_a_grant_too_many_is_taken_back_in_cassandra_and_a_new_password_counts(asking: Doors):
     wanted = settings.read(grants.Settings, asking.settings(ADMIN))
     with opened(wanted) as admin:
-        admin.execute(f"GRANT MODIFY ON KEYSPACE {KEYSPACE} TO {READER}")
+        for what in (f"KEYSPACE {KEYSPACE}", f"TABLE {KEYSPACE}.totals", "ALL KEYSPACES"):
+            admin.execute(f"GRANT MODIFY ON {what} TO {READER}")
+        admin.execute(f"GRANT {LANES} TO {READER}")
     file = asking.folder / secrets.name("cassandra", READER)
     file.unlink()
     secrets.make(asking.folder, ["127.0.0.1"])
@@ -408,6 +410,10 @@ def test_a_grant_too_many_is_taken_back_in_cassandra_and_a_new_password_counts(a
         return False
 
     wait(refused, 10)
+    with opened(wanted) as admin:
+        rights = grants.listed(admin, "ALL PERMISSIONS", READER)
+        assert [(row.permission, row.resource) for row in rights] == [("SELECT", f"<keyspace {KEYSPACE}>")]
+        assert {row.role for row in grants.listed(admin, "ROLES", READER)} <= {READER}
 
 
 def test_spark_reads_and_commits_with_a_password_that_none_of_its_pages_shows(asking: Doors):
