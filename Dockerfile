@@ -61,7 +61,7 @@ RUN /opt/uv/bin/uv sync --frozen --no-default-groups --group lanes --no-install-
 # Spark without Hive, machine learning, Kubernetes, a second master, its shell and its remote client: a quarter of its jars.
 RUN cd /opt/venv/lib/python3*/site-packages/pyspark/jars && rm -f spark-mllib_* spark-graphx_* breeze* spire* cats-* \
     lapack* blas* arpack* algebra_* kubernetes-* spark-kubernetes* spark-connect_* scala-compiler* spark-repl_* jline* \
-    spark-hive* hive-[a-r]* hive-se* hive-shims* datanucleus-* derby* jdo-* vertx-* tink-* zookeeper-* \
+    spark-hive* hive-[a-r]* hive-se* hive-shims* datanucleus-* derby* jdo-* vertx-* zookeeper-* \
     curator-* *-osx-*.jar *-windows-*.jar
 
 FROM python AS lanes
