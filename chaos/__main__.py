@@ -27,6 +27,7 @@ from services import hops
 
 ALL = "all"
 FAULT_EVERY_MINUTES = 5.0  # of a soak
+UNSEEN, OF_EACH = "seen by no alert", "each fault by its own alert, where none is named below"  # of a drill, of a day
 
 
 def say(text: str) -> None:
@@ -80,7 +81,8 @@ def run_one(one: Drill, aimed: Target, judged: Callable[[Outcome], Outcome] = la
         return 2
     line = keep.keep(outcome, aimed)
     keep.mark(outcome, line, aimed)
-    say(told(line, keep.slower(line, keep.history(aimed, one.name)[:-1])))
+    unseen = UNSEEN if one.bounds.expect or one.bounds.silence else OF_EACH
+    say(told(line, keep.slower(line, keep.history(aimed, one.name)[:-1]), unseen))
     say(f"  {keep.folder(aimed) / line['report']}")
     if outcome.verdict is None:
         say(f"  stopped: {outcome.stopped}; {'; '.join(outcome.left) or 'everything is as it was'}")
@@ -88,14 +90,14 @@ def run_one(one: Drill, aimed: Target, judged: Callable[[Outcome], Outcome] = la
     return int(bool(outcome.verdict.failed))
 
 
-def told(line: keep.Line, slower: str = "") -> str:
-    """The verdict in a few lines."""
+def told(line: keep.Line, slower: str = "", unseen: str = UNSEEN) -> str:
+    """The verdict in a few lines; `unseen` stands for the alert where none was seen."""
     if "lost" not in line:
         return f"  {line['verdict']}"
     counted = ", ".join(f"{'?' if line[key] is None else line[key]} {word}" for key, word in keep.COUNTED.items())
     times = ", ".join(f"{word} {'-' if line[key] is None else line[key]}" for key, word in keep.TIMES.items())
     lines = [
-        f"{line['verdict']}  {counted}; {line['seen'] or 'seen by no alert'}; seconds: {times}",
+        f"{line['verdict']}  {counted}; {line['seen'] or unseen}; seconds: {times}",
         f"delayed {line['delayed']:,}, by {line['slowest_s']:.0f} s at most; backlog {line['backlog']:,}; "
         f"noise: {', '.join(line['noise']) or 'none'}; load {line['load']:.1f}",
         *(f"FAIL: {one}" for one in line["failed"]),
