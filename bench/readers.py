@@ -27,7 +27,7 @@ from spark.contract import RAW, STATS
 DONE = '"event":"batch done"'
 SINKS = (RAW, STATS)
 ASK_S = 0.1
-REST_S, REST_LIMIT_S = 3.0, 30.0
+REST_S, REST_ASKED = 3.0, 10
 
 
 @dataclass(frozen=True)
@@ -185,17 +185,13 @@ class Reader:
         Let it go until it tells of nothing more. A drain ends when so many messages are read as users were sent, and
         the canaries among them leave as many users unread; a batch that it is stopped in may be committed and not told.
         """
-        told, since = -1, time.monotonic()
-        ends = since + REST_LIMIT_S
-
-        def so() -> bool:
-            nonlocal told, since
-            now = sum(self.done().values())
-            if now != told:
-                told, since = now, time.monotonic()
-            return time.monotonic() > min(ends, since + REST_S)
-
-        self._until(so, 2 * REST_LIMIT_S)
+        self.send(signal.SIGCONT)
+        told = -1
+        for _ in range(REST_ASKED):
+            before, told = told, sum(self.done().values())
+            if told == before:
+                return
+            time.sleep(REST_S)
 
     def end(self) -> None:
         """Let it go and stop it with everything below it."""

@@ -14,6 +14,10 @@ from observability.settings import ROOT
 
 Yaml = dict[str, Any]
 WHOLE = ("docker-compose.yml",)
+LIGHT = (*WHOLE, "docker-compose.light.yml")
+OFFLINE = (*WHOLE, "docker-compose.offline.yml")
+LIGHT_OFFLINE = (*OFFLINE, "docker-compose.light.yml", "docker-compose.light.offline.yml")
+JOBS = {"secrets", "replica-set", "topics", "grants", "tables"}
 
 
 def program() -> list[str]:

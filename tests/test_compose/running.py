@@ -9,16 +9,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 
 from observability.settings import ROOT
-from tests.test_compose.conftest import program
+from tests.test_compose.conftest import JOBS, OFFLINE, program
 
-OFFLINE = ("docker-compose.yml", "docker-compose.offline.yml")
 PORTS = {"DASHBOARD": 28501, "SPARK_UI": 24040, "PROMETHEUS": 29090, "ALERTMANAGER": 29393, "JAEGER": 26686}
-JOBS = {"secrets", "grants", "replica-set", "topics", "tables"}
 STORED = ("stored", "summed")
 READY_S, KILLED_S = 240, 120
+FOR_REAL = [
+    pytest.mark.timeout(900),
+    pytest.mark.skipif("TEST_COMPOSE" not in os.environ, reason="only by make test-compose: it needs a Docker engine"),
+]
 
 Yaml = dict[str, Any]
 

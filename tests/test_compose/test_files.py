@@ -8,13 +8,9 @@ import pytest
 from dotenv import dotenv_values
 
 from observability.settings import ROOT
-from tests.test_compose.conftest import WHOLE
+from tests.test_compose.conftest import JOBS, LIGHT, LIGHT_OFFLINE, OFFLINE, WHOLE
 
 PROFILES = ("simulator", "drills", "cluster")
-LIGHT = ("docker-compose.yml", "docker-compose.light.yml")
-OFFLINE = ("docker-compose.yml", "docker-compose.offline.yml")
-LIGHT_OFFLINE = (*OFFLINE, "docker-compose.light.yml", "docker-compose.light.offline.yml")
-JOBS = {"secrets", "replica-set", "topics", "grants", "tables"}
 MB = 2**20
 IMAGES = {key: value or "" for key, value in dotenv_values(ROOT / ".env").items() if key.startswith("IMAGE_")}
 OURS = {f"vigie/{name}" for name in ("services", "lanes", "pages", "kafka", "cassandra", "jaeger", "mongodb-exporter")}

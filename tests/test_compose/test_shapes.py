@@ -1,13 +1,12 @@
 """The other shapes of docker compose for real, each a project of its own, one after the other: `make test-compose`."""
 
-import os
 import time
 
-import pytest
 import requests
 
+from tests.test_compose.conftest import LIGHT_OFFLINE
 from tests.test_compose.running import (
-    OFFLINE,
+    FOR_REAL,
     READY_S,
     STORED,
     System,
@@ -20,12 +19,8 @@ from tests.test_compose.running import (
     until,
 )
 
-pytestmark = [
-    pytest.mark.timeout(900),
-    pytest.mark.skipif("TEST_COMPOSE" not in os.environ, reason="only by make test-compose: it needs a Docker engine"),
-]
+pytestmark = FOR_REAL
 
-LIGHT = (*OFFLINE, "docker-compose.light.yml", "docker-compose.light.offline.yml")
 TOXIPROXY = 28474
 PROXIED = {
     "VIGIE_SOURCE_URL": "http://toxiproxy:8090/api/",
@@ -47,7 +42,7 @@ def up(system: System) -> None:
 
 
 def test_the_light_shape_has_one_broker_and_loses_nobody_by_its_death():
-    with running(System("vigie-test-light", LIGHT)) as system:
+    with running(System("vigie-test-light", LIGHT_OFFLINE)) as system:
         up(system)
         assert {name for name in system.containers() if name.startswith("kafka")} == {"kafka-1"}
         before = system.hops()

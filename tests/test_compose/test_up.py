@@ -13,8 +13,9 @@ from collections.abc import Iterator
 import pytest
 import requests
 
+from tests.test_compose.conftest import JOBS
 from tests.test_compose.running import (
-    JOBS,
+    FOR_REAL,
     PORTS,
     READY_S,
     STORED,
@@ -29,10 +30,7 @@ from tests.test_compose.running import (
     until,
 )
 
-pytestmark = [
-    pytest.mark.timeout(900),
-    pytest.mark.skipif("TEST_COMPOSE" not in os.environ, reason="only by make test-compose: it needs a Docker engine"),
-]
+pytestmark = FOR_REAL
 
 
 @pytest.fixture(scope="module")
