@@ -19,26 +19,6 @@ MAY = ("late", "nobody who was fetched")  # what a machine does that is too busy
 SHORT = {"broker-kill": "BrokerDown", "api-limits": "SourceLimited"}
 
 
-def test_short_drills_pass_and_leave_journal_report_and_history(stack):
-    """Another system runs beside this one, on the same cores: a drill gets three times its bound on recovery."""
-    done = stack.run("chaos", *SHORT, timeout_s=450)
-    print(done.stdout)
-    lines = [json.loads(line) for line in (stack.state.root / "drills" / keep.HISTORY).read_text().splitlines()]
-    told = {line["name"]: line for line in lines}
-    assert {name: told[name]["seen"] for name in SHORT} == SHORT
-    if any(line["failed"] for line in told.values()):
-        print(done.stderr, stack.ends_of_logs())
-    for line in told.values():
-        assert [one for one in line["failed"] if not one.startswith(MAY)] == [], line
-        assert line["recover_s"] is not None, line
-        assert line["recover_s"] < 3 * RECOVER_S, line
-        assert (line["lost"], line["doubled"], line["wrong"]) == (0, 0, 0)
-        report = stack.state.root / "drills" / line["report"]
-        assert "<polyline" in report.read_text()
-        journal = json.loads(report.with_suffix(".json").read_text())
-        assert {"alerts", "told", "metrics", "mongodb", "cassandra", "page"} <= {note[1] for note in journal["notes"]}
-
-
 def test_between_drills_only_who_is_new_is_read_unless_the_store_counts_others(stack, monkeypatch):
     whole: list[int] = []
 
@@ -68,6 +48,30 @@ def test_between_drills_only_who_is_new_is_read_unless_the_store_counts_others(s
     assert len(whole) == 3
     assert second.stored.keys() - third.stored.keys() == {lost["_id"]}
     assert fourth.stored.keys() - fourth.served == {"made-up"}
+
+
+def test_short_drills_pass_and_leave_journal_report_and_history(stack):
+    """
+    Another system runs beside this one, on the same cores: a drill gets three times its bound on recovery.
+
+    Not the first of the file: alerts can fire once Prometheus has run for two minutes, and a drill waits for that.
+    """
+    done = stack.run("chaos", *SHORT, timeout_s=450)
+    print(done.stdout)
+    lines = [json.loads(line) for line in (stack.state.root / "drills" / keep.HISTORY).read_text().splitlines()]
+    told = {line["name"]: line for line in lines}
+    assert {name: told[name]["seen"] for name in SHORT} == SHORT
+    if any(line["failed"] for line in told.values()):
+        print(done.stderr, stack.ends_of_logs())
+    for line in told.values():
+        assert [one for one in line["failed"] if not one.startswith(MAY)] == [], line
+        assert line["recover_s"] is not None, line
+        assert line["recover_s"] < 3 * RECOVER_S, line
+        assert (line["lost"], line["doubled"], line["wrong"]) == (0, 0, 0)
+        report = stack.state.root / "drills" / line["report"]
+        assert "<polyline" in report.read_text()
+        journal = json.loads(report.with_suffix(".json").read_text())
+        assert {"alerts", "told", "metrics", "mongodb", "cassandra", "page"} <= {note[1] for note in journal["notes"]}
 
 
 @pytest.mark.long
