@@ -228,6 +228,27 @@ def test_a_find_by_id_in_the_document_store_uses_its_index(stack: Stack):
     wait(lambda: "USING INDEX" in plan())
 
 
+def test_an_index_that_no_find_reads_holds_nothing_and_can_be_dropped(stack: Stack):
+    def indexes() -> dict[str, int]:
+        with closing(sqlite3.connect(stack.state.data / "embedded" / "indexed.sqlite")) as db:
+            asked = "SELECT name, sql FROM sqlite_master WHERE type='index' AND sql LIKE '%people%'"
+            return {name: " WHERE 0" in sql for name, sql in db.execute(asked)}
+
+    with pymongo.MongoClient(stack.mongo) as client:
+        people = client["indexed"]["people"]
+        people.insert_many([{"_id": n, "age": n % 90, "mail": f"{n}@"} for n in range(300)])
+        people.create_index([("age", 1), ("_id", -1)], name="by_age")
+        people.create_index("mail", name="by_mail", unique=True)
+        wait(lambda: sorted(indexes().values()) == [False, False, True])
+        assert [name for name, empty in indexes().items() if empty][0].endswith("_by_age")
+        assert people.count_documents({"age": 7}) == 4
+        with pytest.raises(DuplicateKeyError):
+            people.insert_one({"_id": 300, "mail": "7@"})
+        people.drop_index("by_age")
+        assert set(people.index_information()) == {"_id_", "by_mail"}
+        wait(lambda: sorted(indexes().values()) == [False, False])
+
+
 def test_a_count_of_the_document_store_reads_an_index_and_is_exact(stack: Stack):
     def indexed(name: str) -> bool:
         with closing(sqlite3.connect(stack.state.data / "embedded" / "counting.sqlite")) as db:
