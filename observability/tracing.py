@@ -2,7 +2,8 @@
 Traces: spans by the names of `observability.names`, sent to the collector over OTLP, carried through Kafka's headers.
 
 A span that cannot be sent is dropped and counted; nothing waits for the collector. A user whose whole way is traced
-(a journey, VIGIE_TRACE_SHARE of all) has `tracestate: vigie=journey` beside the `traceparent` that every message has.
+(a journey: VIGIE_TRACE_SHARE of all, at most VIGIE_TRACE_MAX_PER_S) has `tracestate: vigie=journey` beside the
+`traceparent` that every message has.
 """
 
 import threading

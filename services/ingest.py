@@ -11,9 +11,10 @@ import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import ceil
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -23,7 +24,7 @@ from opentelemetry.trace import Span
 
 from observability import access, lock, logs, metrics, names, settings, telemetry, tracing
 from services import canary, records
-from services.contract import DEAD_LETTERS, USERS, Source
+from services.contract import DEAD_LETTERS, USERS, Source, UserEvent
 from services.outbox import Outbox, open_outbox
 from services.outbox_file import OutboxFull, outbox_path
 from services.publisher import Publisher
@@ -43,6 +44,7 @@ log = logs.Log(__name__)
 
 DRAIN_S = 7.0  # after SIGTERM, for what is in the outbox; what is not out by then waits on disk for the next start
 HALT_S, SPANS_S = 1.5, 1.0  # then for the publisher's end, and for the spans that still wait
+TRACED_S = 10.0  # the time in which no more users are traced than VIGIE_TRACE_MAX_PER_S lets
 REPEATS = 5  # how often a page that brings nobody new is asked for again before it is believed
 
 Positive = Annotated[float, Meta(gt=0)]
@@ -68,6 +70,7 @@ class Settings(access.Kafka):
     outbox_seen_users: Annotated[int, Meta(ge=0)]
     max_record_bytes: Annotated[int, Meta(ge=4096, le=900_000)]
     trace_share: Annotated[float, Meta(ge=0, le=1)]
+    trace_max_per_s: Positive
     canary_s: Annotated[float, Meta(ge=0)]
 
     def __post_init__(self) -> None:
@@ -87,6 +90,7 @@ class Fetcher:
 
     def __init__(self, wanted: Settings, outbox: Outbox, client: Client, stopping: threading.Event) -> None:
         self.wanted, self.outbox, self.client, self.stopping = wanted, outbox, client, stopping
+        self.traced = Budget(ceil(wanted.trace_max_per_s * TRACED_S), TRACED_S, clock=time.monotonic)
         self.repeats = 0
         self.paused = metrics.gauge(names.SOURCE_PAUSED).labels("outbox_full")
         self.last_page, self.done = metrics.gauge(names.SOURCE_LAST_PAGE), metrics.gauge(names.SOURCE_DONE)
@@ -140,8 +144,7 @@ class Fetcher:
             log.warning("a page of known users: asking again", page=cursor.page, time=self.repeats)
             return False
         trace = tracing.traceparent(tracing.current())
-        share = self.wanted.trace_share if trace else 0.0
-        journeys = {one.user_id for one in users if is_journey(one.user_id, share)}
+        journeys = self._journeys(users) if trace else []
         if journeys:
             page.set_attribute("vigie.journey", "true")
         with tracing.span(names.KEEP, INSERT | {"db.operation.batch.size": len(users) + len(rejected)}):
@@ -157,6 +160,13 @@ class Fetcher:
         for one in rejected:
             log.warning("user set aside", page=cursor.page, reason=one.reason)
         return True
+
+    def _journeys(self, users: Sequence[UserEvent]) -> list[str]:
+        """The ids of those whose whole way is traced: the share, or as many of them as there is room for."""
+        found = [one.user_id for one in users if is_journey(one.user_id, self.wanted.trace_share)]
+        found = found[: self.traced.left()]
+        self.traced.spend(len(found))
+        return found
 
 
 def next_cursor(outbox: Outbox, seed: str, wanted: Settings) -> Cursor | None:

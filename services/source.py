@@ -118,8 +118,7 @@ class Budget:
         now = self.clock()
         if any(at > now for at, _ in self.calls):  # the clock was ahead, and is put back: they were before now
             self.calls = deque((min(at, now), n) for at, n in self.calls)
-        while self.calls and self.calls[0][0] <= now - self.window_s:
-            self.calls.popleft()
+        self._forget(now)
         excess = sum(n for _, n in self.calls) + users - self.users
         for at, n in self.calls:
             if excess <= 0:
@@ -130,7 +129,13 @@ class Budget:
         return 0.0
 
     def spend(self, users: int) -> None:
-        self.calls.append((self.clock(), users))
+        now = self.clock()
+        self._forget(now)
+        self.calls.append((now, users))
+
+    def _forget(self, now: float) -> None:
+        while self.calls and self.calls[0][0] <= now - self.window_s:
+            self.calls.popleft()
 
     def left(self) -> int:
         """How many users may still be asked for now; from any thread."""

@@ -27,8 +27,9 @@ def outbox(tmp_path):
 def fetcher(tmp_path, simulator, outbox):
     """A fetcher of pages of 20 users, of whom the given share is traced all the way."""
 
-    def of(share: float) -> Fetcher:
-        env = settings.environ({"VIGIE_STATE": str(tmp_path), "VIGIE_TRACE_SHARE": str(share)})
+    def of(share: float, at_most: float = 1000) -> Fetcher:
+        changed = {"VIGIE_TRACE_SHARE": str(share), "VIGIE_TRACE_MAX_PER_S": str(at_most)}
+        env = settings.environ({"VIGIE_STATE": str(tmp_path), **changed})
         client = Client(simulator.api + "?key=a-secret", Timeouts(1, 1, 2), Budget(10**9, 1), threading.Event())
         client.retrying = client.retrying.copy(stop=lambda state: state.attempt_number >= 2)
         return Fetcher(settings.read(Settings, env), outbox, client, threading.Event())
@@ -78,6 +79,13 @@ def test_an_ordinary_users_message_has_the_pages_traceparent_and_a_journeys_a_tr
     for row in rows:
         expected = {"vigie.row": f"{outbox.id}:{row.seq}".encode(), "traceparent": row.trace.encode()}
         assert headers(outbox, row) == expected | ({"tracestate": b"vigie=journey"} if row.journey else {})
+
+
+def test_however_many_come_no_more_are_traced_than_the_settings_let(fetcher, spans, outbox):
+    pages = fetcher(1, at_most=2.1)  # 21 in any ten seconds
+    assert [pages._page(Cursor("tests", page, 20)) for page in (1, 2, 3)] == [True] * 3
+    assert [row.journey for row in outbox.waiting(0, 99)] == [True] * 21 + [False] * 39
+    assert [page.attributes.get("vigie.journey") for page in by_name(spans)["page"]] == ["true", "true", None]
 
 
 def test_a_dead_letter_carries_its_pages_trace_and_is_no_journey(fetcher, spans, outbox, simulator):
