@@ -40,6 +40,7 @@ from spark.progress import Progress
 log = logs.Log(__name__)
 
 Writer = Callable[[DataFrame, int], None]
+POOL = "spark.scheduler.pool"  # Spark is fair between pools; in one of them the first job goes first
 DAMAGED = ("log file", "STATE_STORE", "checkpoint", "CHECKPOINT", "metadata", "offset log")
 
 
@@ -104,6 +105,7 @@ def once(lane: Lane, messages: DataFrame, place: str, wanted: Settings, stopping
     up = metrics.gauge(names.LANE_UP).labels(lane.name)
     try:
         rows, writer = lane.make(messages)
+        messages.sparkSession.sparkContext.setLocalProperty(POOL, lane.name)  # of this thread, and its query's
         query = (
             rows.writeStream.queryName(lane.name)
             .outputMode("update")

@@ -8,7 +8,7 @@ what the auditor counts as ours.
 
 import gc
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache, reduce
 from itertools import chain, islice
 from typing import Any
@@ -138,7 +138,14 @@ def of(part: pa.RecordBatch) -> Seen:
 
 def messages(part: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
     """The part's messages, each with the values of COLUMNS."""
-    return zip(*(part.column(name).to_pylist() for name in COLUMNS), strict=True)
+    return zip(*(values(part.column(name)) for name in COLUMNS), strict=True)
+
+
+def values(column: pa.Array) -> list[Any]:
+    """A column's values; Arrow itself would look up the zone of each of its times: 4 us instead of 0.5."""
+    if not pa.types.is_timestamp(column.type):
+        return list(column.to_pylist())
+    return [datetime.fromtimestamp(us / 1e6, UTC) for us in column.cast(pa.int64()).to_pylist()]
 
 
 def text(traceparent: bytes | None) -> str:

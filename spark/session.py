@@ -118,17 +118,26 @@ TRACEPARENT_BYTES = 55  # of W3C's version 00; what is longer or shorter names n
 FETCH_WAIT_MS = 10
 REQUEST_MS, API_MS = 5_000, 10_000  # one question to a broker; all its tries: a leader's move may take 7 s
 ASKED_AGAIN, ASKED_EVERY_MS = 10_000, 500
+
+
+def header(name: str) -> str:
+    """
+    SQL: the value of a record's first header of this name.
+
+    No lambda (`filter`, `exists`): Spark compiles none, and for every value that it interprets it reads its settings.
+    """
+    return f"get(headers.value, CAST(array_position(headers.key, '{name}') AS INT) - 1)"
+
+
 COLUMNS = (
     "key",
     "value",
     "partition",
     "offset",
     "timestamp",
-    f"coalesce(exists(headers, h -> h.key = '{ROW}'), false) AS ours",
-    f"get(filter(headers, h -> h.key = '{TRACEPARENT}' AND length(h.value) = {TRACEPARENT_BYTES}), 0).value "
-    f"AS {TRACEPARENT}",
-    f"coalesce(exists(headers, h -> h.key = '{TRACESTATE}' AND h.value = CAST('{JOURNEY}' AS BINARY)), false) "
-    "AS journey",
+    f"coalesce(array_contains(headers.key, '{ROW}'), false) AS ours",
+    f"CASE WHEN length({header(TRACEPARENT)}) = {TRACEPARENT_BYTES} THEN {header(TRACEPARENT)} END AS {TRACEPARENT}",
+    f"coalesce({header(TRACESTATE)} = CAST('{JOURNEY}' AS BINARY), false) AS journey",
 )
 
 
@@ -168,6 +177,6 @@ def flat(records: DataFrame) -> DataFrame:
     Key, value, partition, offset, timestamp of each record, and of its headers: `ours`, `traceparent`, `journey`.
 
     The JVM takes the headers apart: nothing that somebody put there, however large, goes on to Python but a
-    `traceparent` of the right length, as bytes.
+    `traceparent` of the right length, as bytes. Of headers with the same name the first counts.
     """
     return records.selectExpr(*COLUMNS)

@@ -103,8 +103,7 @@ def test_jaeger_takes_no_spans_from_a_web_page_and_tells_no_other_site(stack):
 
 def test_no_batch_is_killed_by_sparks_page(stack):
     """The handlers answer all the same; so no stage of a job that ran may say that it was killed."""
-    (application,) = requests.get(url(stack, "SPARK_UI", "/api/v1/applications"), timeout=10).json()
-    api = url(stack, "SPARK_UI", f"/api/v1/applications/{application['id']}")
+    api = of_spark(stack)
     jobs = f"{api}/jobs"
     running = stack.until(lambda: frozen_inside(stack, jobs))
     try:
@@ -116,6 +115,22 @@ def test_no_batch_is_killed_by_sparks_page(stack):
     stack.until(lambda: status(jobs, running) != "RUNNING")
     failed = requests.get(f"{api}/stages", {"status": "failed"}, timeout=10).json()
     assert [one["failureReason"] for one in failed if "killed via Web UI" in one["failureReason"]] == []
+
+
+def test_neither_lanes_jobs_wait_behind_the_others(stack):
+    """Each lane's are in a pool of its own: Spark is fair between pools."""
+
+    def pools() -> set[str]:
+        done = requests.get(f"{of_spark(stack)}/stages", {"status": "complete"}, timeout=10).json()
+        return {one["schedulingPool"] for one in done}
+
+    assert stack.until(lambda: len(pools()) > 1 and pools()) == {"raw", "stats"}
+
+
+def of_spark(stack) -> str:
+    """Where Spark's page answers as JSON."""
+    (application,) = requests.get(url(stack, "SPARK_UI", "/api/v1/applications"), timeout=10).json()
+    return url(stack, "SPARK_UI", f"/api/v1/applications/{application['id']}")
 
 
 def status(jobs: str, job: int) -> str:
