@@ -41,10 +41,10 @@ def sizes(of: System, book: Notebook) -> None:
     """One backlog with ever more users in the store, ever larger ones, ever more values, ever more partitions."""
     of.fill(book.size.warm)
     with reading(LANES, of, WARM_S) as lanes:
-        lanes.drain(of.fill(book.size.backlog).users, LONG_S)  # not noted: the first is slower, whatever is stored
+        lanes.drain(of.fill(book.size.little).users, LONG_S)  # not noted: the first is slower, whatever is stored
         for users in book.size.stored:
             seed(of, users, book)
-            drained(of, book, lanes, book.size.backlog, f"stored {users:,}")
+            drained(of, book, lanes, book.size.little, f"stored {users:,}")
         for users in book.size.backlogs:
             drained(of, book, lanes, users, f"backlog {users:,}", times=1 if users > LARGE else 2)
         values(of, book, lanes)
@@ -53,13 +53,13 @@ def sizes(of: System, book: Notebook) -> None:
                 admin = KafkaAdminClient(**limits.brokers(of).kafka())
                 admin.create_partitions({contract.USERS: NewPartitions(n)})
                 admin.close()
-            drained(of, book, lanes, book.size.backlog, f"partitions {n}")
+            drained(of, book, lanes, book.size.little, f"partitions {n}")
 
 
 def values(of: System, book: Notebook, lanes: Reader) -> None:
     """The same backlog with ever more values of a dimension, and of all dimensions together."""
     for times in book.size.values:
-        sent = [elsewhere(one, n % times) for n, one in enumerate(limits.messages(book.size.backlog))]
+        sent = [elsewhere(one, n % times) for n, one in enumerate(limits.messages(book.size.little))]
         countries = len({contract.decode(value).location.country for _, value in sent})
         for n in range(min(2, book.size.rounds)):
             limits.python_produces(of, [other(one) for one in sent], contract.USERS)
@@ -104,10 +104,10 @@ def checkpoints(of: System, book: Notebook) -> None:
 
 def started(of: System, book: Notebook, case: str) -> None:
     """Start the lanes on a backlog, and drain another."""
-    users, began = of.fill(book.size.backlog).users, time.monotonic()
+    users, began = of.fill(book.size.little).users, time.monotonic()
     with reading(LANES, of, WARM_S) as lanes:
         book.note(OURS, f"started and read {users:,}", time.monotonic() - began, "s", case=case)
-        drained(of, book, lanes, book.size.backlog, case)
+        drained(of, book, lanes, book.size.little, case)
 
 
 def total(of: System, days: int) -> None:

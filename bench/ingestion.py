@@ -26,7 +26,7 @@ def measure(of: System, book: Notebook) -> None:
     sent = limits.messages(book.size.messages)
     limits.make_topic(of)
     for n in range(book.size.rounds):
-        filled = of.fill(book.size.backlog)
+        filled = of.fill(book.size.little)
         book.note(OURS, "ingested", filled.users / filled.seconds, RATE, at=n)
         book.note(OURS, "processor time", filled.cpu_s / filled.users * 1e6, CPU, at=n)
         book.note("limit: kafka-python sends", "ingested", limits.python_produces(of, sent), RATE, at=n)

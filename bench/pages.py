@@ -34,7 +34,7 @@ def measure(of: System, book: Notebook) -> None:
             "count of users": lambda: queries.stored(client[DATABASE], COUNT_EVERY_S),
         }
         ask(book, questions, AT_REST)
-        users = of.fill(2 * book.size.backlog).users
+        users = of.fill(2 * book.size.little).users
         since = lanes.log.stat().st_size
         lanes.read(1, WARM_S, since)
         ask(book, questions, WHILE)

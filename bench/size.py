@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 @dataclass(frozen=True)
 class Size:
     """
-    Users, rounds and seconds. `backlog` is a round's; `turns` are the rounds in which each reader is started anew;
-    `slow_s` is all that row by row gets of a drain.
+    Users, rounds and seconds. `backlog` is a round's, `little` that of a round where there are many; `turns` are the
+    rounds in which each reader is started anew; `slow_s` is all that row by row gets of a drain.
     """
 
     rounds: int
     turns: int
     warm: int
     backlog: int
+    little: int
     messages: int  # for the limits of parts
     slow_s: float
     rates: tuple[int, ...]  # users/s
@@ -36,8 +37,9 @@ class Size:
 WHOLE = Size(
     rounds=3,
     turns=2,
-    warm=6_000,
-    backlog=12_000,
+    warm=12_000,
+    backlog=48_000,
+    little=12_000,
     messages=12_000,
     slow_s=60,
     rates=(10, 66, 300, 1000, 1500),
@@ -57,6 +59,7 @@ WHOLE = Size(
 )
 LONG = replace(
     WHOLE,
+    backlog=200_000,
     backlogs=(10_000, 50_000, 200_000),
     stored=(10_000, 100_000, 1_000_000),
     partitions=(3, 6, 12, 24),
@@ -68,6 +71,7 @@ SHORT = Size(
     turns=1,
     warm=400,
     backlog=1000,
+    little=1000,
     messages=1000,
     slow_s=15,
     rates=(50,),
