@@ -22,7 +22,14 @@ FORMAT = 2
 OURS = "vigie"
 PACKAGES = ("pyspark", "kafka-python", "pymongo", "cassandra-driver", "msgspec", "pyarrow", "quixstreams", "bytewax")
 TOLD = ("BROKERS", "PARTITIONS", "REPLICATION", "MAX_OFFSETS_PER_TRIGGER", "SHUFFLE_PARTITIONS", "TRIGGER_MS")
-HEAPS = ("KAFKA_HEAP_MB", "CASSANDRA_HEAP_MB", "SPARK_HEAP_MB", "CASSANDRA_CONCURRENCY", "TRACE_SHARE")
+HEAPS = (
+    "KAFKA_HEAP_MB",
+    "CASSANDRA_HEAP_MB",
+    "SPARK_HEAP_MB",
+    "CASSANDRA_CONCURRENCY",
+    "TRACE_SHARE",
+    "TRACE_MAX_PER_S",
+)
 MORE_IS_BETTER = ("users/s", "% of the backlog")
 
 

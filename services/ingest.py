@@ -70,7 +70,7 @@ class Settings(access.Kafka):
     outbox_seen_users: Annotated[int, Meta(ge=0)]
     max_record_bytes: Annotated[int, Meta(ge=4096, le=900_000)]
     trace_share: Annotated[float, Meta(ge=0, le=1)]
-    trace_max_per_s: Positive
+    trace_max_per_s: Annotated[float, Meta(ge=0.1, le=1e6)]
     canary_s: Annotated[float, Meta(ge=0)]
 
     def __post_init__(self) -> None:
@@ -144,13 +144,14 @@ class Fetcher:
             log.warning("a page of known users: asking again", page=cursor.page, time=self.repeats)
             return False
         trace = tracing.traceparent(tracing.current())
-        journeys = self._journeys(users) if trace else []
+        journeys = self._journeys(users) if trace else set()
         if journeys:
             page.set_attribute("vigie.journey", "true")
         with tracing.span(names.KEEP, INSERT | {"db.operation.batch.size": len(users) + len(rejected)}):
             kept = self.outbox.keep(cursor, users, rejected, trace, journeys)
         brought = {"vigie.users": kept, "vigie.known": len(users) - kept, "vigie.rejected": len(rejected)}
         page.set_attributes(brought)
+        self.traced.spend(len(journeys))
         self.repeats = 0
         self.paused.set(0)
         self.last_page.set_to_current_time()
@@ -161,12 +162,10 @@ class Fetcher:
             log.warning("user set aside", page=cursor.page, reason=one.reason)
         return True
 
-    def _journeys(self, users: Sequence[UserEvent]) -> list[str]:
+    def _journeys(self, users: Sequence[UserEvent]) -> set[str]:
         """The ids of those whose whole way is traced: the share, or as many of them as there is room for."""
         found = [one.user_id for one in users if is_journey(one.user_id, self.wanted.trace_share)]
-        found = found[: self.traced.left()]
-        self.traced.spend(len(found))
-        return found
+        return set(found[: self.traced.left()])
 
 
 def next_cursor(outbox: Outbox, seed: str, wanted: Settings) -> Cursor | None:
@@ -182,7 +181,7 @@ def next_cursor(outbox: Outbox, seed: str, wanted: Settings) -> Cursor | None:
 
 
 def is_journey(user_id: str, share: float) -> bool:
-    """Whether the user is one of the share (0 to 1) whose whole way is traced: the same users, whenever they come."""
+    """Whether the user is one of the share (0 to 1) whose whole way may be traced: the same, whenever they come."""
     return zlib.crc32(user_id.encode()) < share * 2**32
 
 

@@ -40,7 +40,7 @@ from spark.progress import Progress
 log = logs.Log(__name__)
 
 Writer = Callable[[DataFrame, int], None]
-POOL = "spark.scheduler.pool"  # Spark is fair between pools; in one of them the first job goes first
+POOL = "spark.scheduler.pool"  # a core that is free goes to the pool with fewer; within one the first job goes first
 DAMAGED = ("log file", "STATE_STORE", "checkpoint", "CHECKPOINT", "metadata", "offset log")
 
 

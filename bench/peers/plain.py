@@ -17,6 +17,7 @@ def main() -> None:
         auto_offset_reset="earliest",
         enable_auto_commit=False,
         max_poll_records=3 * job.AT_ONCE,
+        max_partition_fetch_bytes=2 * job.AT_ONCE * job.MESSAGE_BYTES,  # else a poll brings a thousand
         session_timeout_ms=job.HELD_MS,
         max_poll_interval_ms=job.HELD_MS,
         request_timeout_ms=job.HELD_MS + 1000,
