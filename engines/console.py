@@ -1,5 +1,6 @@
 """What a person at the terminal reads: plain lines on standard output, also through a pipe."""
 
+import os
 import sys
 import threading
 from collections.abc import Sequence
@@ -8,10 +9,13 @@ _one_at_a_time = threading.Lock()
 
 
 def say(text: str = "") -> None:
-    """Write one line (or block of lines) at once, whole."""
+    """Write one line (or block of lines) at once, whole; when nobody reads any more the work goes on all the same."""
     with _one_at_a_time:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
