@@ -6,7 +6,7 @@ import logging
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from observability import lock, logs
+from observability import lock, logs, settings
 from observability.logs import JsonLines
 
 
@@ -40,6 +40,19 @@ def test_a_line_that_repeats_is_left_out_and_the_next_tells_how_often():
     assert repeats.filter(record)
     assert record.left_out == 5
     assert repeats.counted == {("warning", "yes"): logs.BURST + 1, ("warning", "suppressed"): 5}
+
+
+def test_no_batch_of_a_lane_is_taken_for_a_repeat():
+    """At their fastest, one after each trigger, for a minute."""
+    now = [0.0]
+    repeats = logs.Repeats(lambda: now[0])
+    every_s = int(settings.environ({})["VIGIE_TRIGGER_MS"]) / 1000
+    for n in range(int(60 / every_s)):
+        now[0] = n * every_s
+        for lane in ("raw", "stats"):
+            record = logging.LogRecord("spark.progress", logging.INFO, "", 0, "batch done", (), None)
+            record.fields = {"lane": lane, "batch": n}
+            assert repeats.filter(record), (lane, n)
 
 
 def test_a_line_within_a_span_has_its_ids():
