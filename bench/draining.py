@@ -124,6 +124,11 @@ def told(book: Notebook, name: str, took: Drained, n: int, case: str = "") -> No
     book.note(name, "written to disk", written / max(1, took.users), "bytes/user", at=n, case=case)
 
 
+def by_program(book: Notebook, name: str, took: Drained, n: int, case: str = "") -> None:
+    for program, used in {**took.engines, "lanes": took.reader}.items():
+        book.note(name, f"processor time, {program}", used.cpu_s / max(1, took.users) * 1e6, CPU, at=n, case=case)
+
+
 def telemetry(of: System, book: Notebook) -> None:
     """What watches, on and off: watchers, what they ask of the engines, traces. The lanes' own metrics stay on."""
     watched(of, book)
@@ -145,6 +150,7 @@ def watched(of: System, book: Notebook) -> None:
                     users = of.fill(size.backlog).users
                     took = lanes.drain(users, WARM_S)
                 told(book, name, took, n, "the same lanes")
+                by_program(book, name, took, n, "the same lanes")
 
 
 def at_rest(of: System, book: Notebook) -> None:
@@ -181,5 +187,4 @@ def variants(of: System, book: Notebook, kinds: tuple[Kind, ...], turns: int) ->
             told(book, kind.name, took, n)
             for lane, rate in took.rates.items():
                 book.note(kind.name, f"drained, {lane}", rate, RATE, at=n)
-            for program, used in {**took.engines, "lanes": took.reader}.items():
-                book.note(kind.name, f"processor time, {program}", used.cpu_s / max(1, took.users) * 1e6, CPU, at=n)
+            by_program(book, kind.name, took, n)

@@ -22,7 +22,6 @@ from pathlib import Path
 
 import psutil
 import requests
-from dotenv import dotenv_values
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -209,9 +208,9 @@ def cost(pid: int) -> Cost:
     return Cost(cpu_s, written, memory)
 
 
-def ports(file: Mapping[str, str | None]) -> dict[str, str]:
+def ports(file: Mapping[str, str]) -> dict[str, str]:
     """Every port of the settings' file, moved out of the way of a system that runs on them."""
-    moved = {key: int(value) for key, value in file.items() if key.endswith("_PORT") and value and value.isdigit()}
+    moved = {key: int(value) for key, value in file.items() if key.endswith("_PORT") and value.isdigit()}
     return {key: str(number + 10_000 if number < 20_000 else number - 10_000) for key, number in moved.items()}
 
 
@@ -222,7 +221,7 @@ def given(changed: Mapping[str, str]) -> dict[str, str]:
     Settings of the caller's environment are left out: they are those of the system that somebody works with.
     """
     outer = {key: value for key, value in os.environ.items() if not key.startswith("VIGIE_") or key == ENV_FILE}
-    return outer | ports(dotenv_values(outer.get(ENV_FILE, settings.ROOT / ".env"))) | RUN | dict(changed)
+    return outer | ports(settings.files(outer)) | RUN | dict(changed)
 
 
 @contextmanager

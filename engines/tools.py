@@ -132,8 +132,10 @@ def main() -> int:
 
 
 def dotenv() -> dict[str, str]:
-    """The settings of `.env`, as far as they matter here: plain KEY=value lines."""
-    lines = Path(os.environ.get("VIGIE_ENV_FILE", builds.HERE.parent / ".env")).read_text().splitlines()
+    """The settings of `.env`, and over them those of VIGIE_ENV_FILE, as far as they matter here: KEY=value lines."""
+    ours = builds.HERE.parent / ".env"
+    own = Path(os.environ.get("VIGIE_ENV_FILE", ours))
+    lines = [line for file in (ours, own) if file.is_file() for line in file.read_text().splitlines()]
     pairs = (line.partition("=") for line in lines if not line.startswith("#"))
     return {key: value for key, equals, value in pairs if equals}
 

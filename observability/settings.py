@@ -27,25 +27,39 @@ def environ(outer: Mapping[str, str] | None = None, *, running: bool = True) -> 
     """
     Return the whole environment: `.env`, over it what `make up` was started with, over it the caller's own variables.
 
-    `VIGIE_ENV_FILE` names another file than the project's `.env`. With `running=False` what an earlier `make up` was
+    `VIGIE_ENV_FILE` names a file whose lines win over `.env`'s. With `running=False` what an earlier `make up` was
     started with is not looked at. Blank addresses are filled in from the host and the ports.
 
     Raises:
         WrongSetting: the file is missing, or a VIGIE_ variable is set that the file does not know.
     """
     outer = os.environ if outer is None else outer
-    file = Path(outer.get("VIGIE_ENV_FILE", ROOT / ".env"))
-    if not file.is_file():
-        raise WrongSetting(f"{file}: not there; VIGIE_ENV_FILE must name a file like the project's .env")
-    known = {key: value or "" for key, value in dotenv_values(file).items()}
+    known = files(outer)
     unknown = sorted(key for key in outer if key.startswith("VIGIE_") and key not in {*known, "VIGIE_ENV_FILE"})
     if unknown:
-        raise WrongSetting(f"{unknown[0]}: no such setting; the ones there are stand in {file}")
+        raise WrongSetting(f"{unknown[0]}: no such setting; the ones there are stand in {ROOT / '.env'}")
     state = Path(ROOT, outer.get("VIGIE_STATE", known["VIGIE_STATE"]))
     started = {key: value or "" for key, value in dotenv_values(state / OVERRIDES).items()} if running else {}
     merged = known | started | dict(outer)
     merged["VIGIE_STATE"] = str(state)
     return merged | _addresses(merged)
+
+
+def files(outer: Mapping[str, str]) -> dict[str, str]:
+    """
+    The settings of `.env`, and over them those of the file that `outer` names by VIGIE_ENV_FILE.
+
+    Raises:
+        WrongSetting: a file is missing, or has a setting that `.env` does not know.
+    """
+    ours, own = ROOT / ".env", Path(outer.get("VIGIE_ENV_FILE", ROOT / ".env"))
+    for file in (own, ours):
+        if not file.is_file():
+            raise WrongSetting(f"{file}: not there; VIGIE_ENV_FILE must name a file with lines like those of .env")
+    known, changed = ({key: value or "" for key, value in dotenv_values(file).items()} for file in (ours, own))
+    if unknown := sorted(changed.keys() - known.keys()):
+        raise WrongSetting(f"{own}: {unknown[0]}: no such setting; the ones there are stand in {ours}")
+    return known | changed
 
 
 def _addresses(env: Mapping[str, str]) -> dict[str, str]:

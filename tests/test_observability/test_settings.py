@@ -36,6 +36,17 @@ def test_blank_addresses_follow_from_the_host_and_the_ports():
     assert environ({"VIGIE_KAFKA_BOOTSTRAP": "elsewhere:1"})["VIGIE_KAFKA_BOOTSTRAP"] == "elsewhere:1"
 
 
+def test_a_file_of_ones_own_wins_line_by_line_and_knows_no_other_settings(tmp_path):
+    own = tmp_path / "my.env"
+    own.write_text("VIGIE_RATE=7\n")
+    env = environ({"VIGIE_ENV_FILE": str(own)})
+    assert (env["VIGIE_RATE"], env["VIGIE_SEED"]) == ("7", environ({})["VIGIE_SEED"])
+    assert environ({"VIGIE_ENV_FILE": str(own), "VIGIE_RATE": "8"})["VIGIE_RATE"] == "8"
+    own.write_text("VIGIE_RATE=7\nVIGIE_RAET=8\n")
+    with pytest.raises(WrongSetting, match=r"my\.env: VIGIE_RAET: no such setting"):
+        environ({"VIGIE_ENV_FILE": str(own)})
+
+
 @pytest.mark.parametrize(
     ("outer", "named"),
     [
