@@ -182,8 +182,7 @@ class Reader:
 
     def at_rest(self) -> None:
         """
-        Let it go until it tells of nothing more. A drain ends when so many messages are read as users were sent, and
-        the canaries among them leave as many users unread; a batch that it is stopped in may be committed and not told.
+        Let it go until it tells of nothing more: a batch that it is stopped in may be committed and not told.
         """
         self.send(signal.SIGCONT)
         told = -1

@@ -31,7 +31,7 @@ def environ(outer: Mapping[str, str] | None = None, *, running: bool = True) -> 
     started with is not looked at. Blank addresses are filled in from the host and the ports.
 
     Raises:
-        WrongSetting: the file is missing, or a VIGIE_ variable is set that the file does not know.
+        WrongSetting: a file is missing, or something has a VIGIE_ setting that `.env` does not know.
     """
     outer = os.environ if outer is None else outer
     known = files(outer)

@@ -24,7 +24,6 @@ from spark.contract import ALL_TIME, KEYSPACE_CQL, RAW, STATS, TABLES, USERS
 from spark.stats import together
 
 AT_ONCE = 4000  # messages of a partition that each peer takes together: a batch of three is as large as one of ours
-MESSAGE_BYTES = 1200
 CONCURRENCY = 100
 HELD_MS = 1_800_000  # a reader that waits for its turn stays in its group
 DUPLICATE_KEY = 11000

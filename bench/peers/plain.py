@@ -7,6 +7,8 @@ from kafka import KafkaConsumer
 from bench.peers import job
 from services.contract import USERS
 
+MESSAGE_BYTES = 1200
+
 
 def main() -> None:
     to = job.Job("bench_plain")
@@ -17,7 +19,7 @@ def main() -> None:
         auto_offset_reset="earliest",
         enable_auto_commit=False,
         max_poll_records=3 * job.AT_ONCE,
-        max_partition_fetch_bytes=2 * job.AT_ONCE * job.MESSAGE_BYTES,  # else a poll brings a thousand
+        max_partition_fetch_bytes=2 * job.AT_ONCE * MESSAGE_BYTES,  # else a poll brings a thousand
         session_timeout_ms=job.HELD_MS,
         max_poll_interval_ms=job.HELD_MS,
         request_timeout_ms=job.HELD_MS + 1000,
