@@ -36,7 +36,7 @@ SPARK_NAMES = (
     {
         "source_labels": ["__name__"],
         "regex": "spark_driver_(BlockManager|DAGScheduler_job|DAGScheduler_stage|ExecutorMetrics_JVM|JVMCPU"
-        "|LiveListenerBus_queue|spark_streaming).+_Number|spark_driver_LiveListenerBus_.+_Count"
+        "|LiveListenerBus_queue|jvm_pools_CodeCache|spark_streaming).+_Number|spark_driver_LiveListenerBus_.+_Count"
         "|spark_executor_(activeTasks|failedTasks_total|completedTasks_total|totalTasks_total|memoryUsed_bytes"
         "|diskUsed_bytes|JVMHeapMemory_bytes|JVMOffHeapMemory_bytes|totalGCTime_seconds_total|totalShuffle.+)",
         "action": "keep",

@@ -144,7 +144,7 @@ def described(env: Mapping[str, str], stopping: threading.Event) -> list[Lane]:
         return stores.cassandra(of_stores)
 
     def of_raw(messages: DataFrame) -> tuple[DataFrame, Writer]:
-        return messages, raw.batch_writer(sink, stopping, reached)
+        return raw.outcomes(messages, sink), raw.batch_writer(sink, stopping, reached)
 
     def of_stats(messages: DataFrame) -> tuple[DataFrame, Writer]:
         noted = messages.sparkSession.sparkContext.accumulator({}, seen.Noted())

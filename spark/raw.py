@@ -86,9 +86,18 @@ class Outcome(msgspec.Struct, frozen=True):
     not_set_aside: str = ""
 
 
+def outcomes(messages: DataFrame, sink: Sink) -> DataFrame:
+    """
+    Store messages of users.raw (OUTCOME), each time that a batch of them is collected.
+
+    It is part of the query, so that it is planned and pickled once, not in each batch.
+    """
+    return messages.select(*seen.COLUMNS).mapInArrow(lambda parts: store(parts, sink), OUTCOME)
+
+
 def batch_writer(sink: Sink, stopping: threading.Event, reached: Reached) -> Callable[[DataFrame, int], None]:
     """
-    Return what `foreachBatch` calls with each micro-batch.
+    Return what `foreachBatch` calls with each micro-batch of `outcomes`.
 
     When it returns, every record is stored or set aside, and counted in the ledger. `reached` is told each kill point.
     """
@@ -98,16 +107,15 @@ def batch_writer(sink: Sink, stopping: threading.Event, reached: Reached) -> Cal
     def once(batch: DataFrame) -> list[Outcome]:
         with report.attempt(RAW, report.MONGODB, COLLECTION, errors=STORE_DOWN) as told:
             database.command("ping")  # asked here first: no task is begun for a store that is known to be down
-            rows = batch.select(*seen.COLUMNS).mapInArrow(lambda parts: store(parts, sink), OUTCOME).collect()
-            outcomes = [_outcome.decode(row.outcome) for row in rows]
-            told.rows = sum(one.inserted for one in outcomes)
-            for one in outcomes:  # also of an attempt that failed in another part: they are in the store
+            found = [_outcome.decode(row.outcome) for row in batch.collect()]
+            told.rows = sum(one.inserted for one in found)
+            for one in found:  # also of an attempt that failed in another part: they are in the store
                 report.arrived(RAW, one.seen.fetched, one.seen.traced, one.ended_ns)
-            if failed := [one for one in outcomes if one.not_stored]:
+            if failed := [one for one in found if one.not_stored]:
                 raise NotStored(failed[0].not_stored)
-            if failed := [one for one in outcomes if one.not_set_aside]:
+            if failed := [one for one in found if one.not_set_aside]:
                 raise NotSetAside(failed[0].not_set_aside)
-        return outcomes
+        return found
 
     def account(batch_id: int, whole: Seen) -> None:
         with report.attempt(RAW, report.MONGODB, LEDGER, errors=STORE_DOWN) as told:
@@ -118,11 +126,11 @@ def batch_writer(sink: Sink, stopping: threading.Event, reached: Reached) -> Cal
     def write(batch: DataFrame, batch_id: int) -> None:
         with report.batch(RAW, batch_id) as told:
             reached(BEFORE_USERS)
-            outcomes = waiting(once, batch)
+            found = waiting(once, batch)
             reached(BEFORE_RAW_LEDGER)
-            whole = reduce(Seen.plus, (one.seen for one in outcomes), NOTHING)
+            whole = reduce(Seen.plus, (one.seen for one in found), NOTHING)
             waiting(account, batch_id, whole)
-            writes = [written(one) for one in outcomes if one.seen.counted.read]
+            writes = [written(one) for one in found if one.seen.counted.read]
             report.done(told, whole, whole.counted, writes, seconds(writes))
         log.info("batch stored", lane=RAW, batch=batch_id, **msgspec.structs.asdict(whole.counted))
         reached(BEFORE_RAW_COMMIT)

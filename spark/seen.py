@@ -9,8 +9,8 @@ what the auditor counts as ours.
 import gc
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from functools import cache, lru_cache, reduce
-from itertools import chain, islice
+from functools import lru_cache, reduce
+from itertools import chain, count, islice
 from typing import Any
 
 import msgspec
@@ -24,6 +24,7 @@ from spark.contract import Counted
 CANARY_AHEAD = timedelta(minutes=1)  # a fetch that lies further beyond its append is no clock of ours
 COLUMNS = ("value", "key", "partition", "offset", "timestamp", "ours", "traceparent", "journey")  # session.messages
 JOURNEYS = 200  # of a batch
+SETTLING = 20  # tasks of an executor's Python until it has loaded all that it will
 
 
 class Journey(msgspec.Struct, frozen=True):
@@ -109,14 +110,18 @@ def whole(parts: Parts) -> Seen:
     return reduce(Seen.plus, parts.values(), NOTHING)
 
 
-@cache
+_tasks = count()
+
+
 def settled() -> None:
     """
-    Take what this executor's Python has loaded out of the garbage collector's sight.
+    Take what this executor's Python has loaded out of the garbage collector's sight, in the first of its tasks.
 
-    Spark's worker collects after every task, and would go through all modules each time: 80 ms of every task.
+    Spark's worker collects after every task, and would go through all modules each time: 80 ms of every task. What
+    one lane does not load the other does, and clients load on when they connect; what is frozen is never collected.
     """
-    gc.freeze()
+    if next(_tasks) < SETTLING:
+        gc.freeze()
 
 
 def of(part: pa.RecordBatch) -> Seen:

@@ -16,6 +16,7 @@ from services.contract import ROW, USERS
 
 LEAN = (  # as the other JVMs here: ARCHITECTURE.md
     "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData -XX:+AlwaysPreTouch "
+    "-XX:ReservedCodeCacheSize=128m "  # Spark fills 50; of its own 48 it throws away and compiles anew for ever
     "-XX:+ExitOnOutOfMemoryError"  # what lives on after one may have lost any of its threads
 )
 # Hadoop's own starts `chmod` and `readlink` for every checkpoint file: ARCHITECTURE.md
@@ -82,6 +83,7 @@ def start(wanted: Settings) -> SparkSession:
         "spark.ui.prometheus.enabled": "true",
         "spark.metrics.conf.*.sink.prometheusServlet.class": PROMETHEUS,
         "spark.metrics.conf.*.sink.prometheusServlet.path": "/metrics/prometheus",
+        "spark.metrics.conf.driver.source.jvm.class": "org.apache.spark.metrics.source.JvmSource",  # room for code
         "spark.ui.retainedJobs": "100",
         "spark.ui.retainedStages": "100",
         "spark.ui.retainedTasks": "1000",

@@ -71,6 +71,10 @@ def test_sparks_names_lose_the_applications_id_and_only_a_few_are_kept():
     assert name("metrics_local_1764015_driver_spark_streaming_raw_latency_Number") == (
         "spark_driver_spark_streaming_raw_latency_Number"
     )
+    assert name("metrics_local_1764015_driver_jvm_pools_CodeCache_used_Number") == (
+        "spark_driver_jvm_pools_CodeCache_used_Number"
+    )
+    assert name("metrics_local_1764015_driver_jvm_heap_used_Number") is None
     assert name("metrics_executor_failedTasks_total") == "spark_executor_failedTasks_total"
     assert name("metrics_local_1764015_driver_CodeGenerator_compilationTime_Mean") is None
 

@@ -66,6 +66,8 @@ OTHERS = {
     "spark_driver_ExecutorMetrics_JVMHeapMemory_Number",
     "spark_driver_ExecutorMetrics_JVMOffHeapMemory_Number",
     "spark_driver_JVMCPU_jvmCpuTime_Number",
+    "spark_driver_jvm_pools_CodeCache_max_Number",
+    "spark_driver_jvm_pools_CodeCache_used_Number",
     "spark_executor_completedTasks_total",
     "spark_executor_failedTasks_total",
     "spark_executor_memoryUsed_bytes",

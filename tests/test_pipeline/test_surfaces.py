@@ -1,5 +1,6 @@
 """Every port of the running system is on loopback, and what controls it refuses strangers: hosts, sites, users."""
 
+import re
 import signal
 import socket
 import stat
@@ -125,6 +126,14 @@ def test_neither_lanes_jobs_wait_behind_the_others(stack):
         return {one["schedulingPool"] for one in done}
 
     assert stack.until(lambda: len(pools()) > 1 and pools()) == {"raw", "stats"}
+
+
+def test_the_jvm_of_the_lanes_has_room_for_its_code(stack):
+    """Without it code is thrown away and compiled anew, for ever; Spark has some 50 MB of it after an hour."""
+    said = requests.get(url(stack, "SPARK_UI", "/metrics/prometheus"), timeout=10).text
+    code = dict(re.findall(r"_driver_jvm_pools_CodeCache_(used|max)_Number{[^}]*} (\d+)", said))
+    assert 0 < int(code["used"]) < 100 * 2**20
+    assert int(code["max"]) == 128 * 2**20
 
 
 def of_spark(stack) -> str:
