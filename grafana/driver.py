@@ -21,7 +21,7 @@ MEMORY = Row(
         ),
         lines(
             "Compiled code of the JVM",
-            "Level within half an hour, well below its room: when that is full, code is thrown away and compiled anew.",
+            "Level after some minutes, well below its room: when that is full, code is thrown away and compiled anew.",
             "bytes",
             ask(highest("spark_driver_jvm_pools_CodeCache_used_Number"), "code"),
             ask(highest("spark_driver_jvm_pools_CodeCache_max_Number"), "room"),

@@ -146,13 +146,13 @@ BATCHES = Row(
     (
         lines(
             "Batches with rows",
-            "One each few seconds or quicker.",
+            "One a second (`VIGIE_TRIGGER_MS`), fewer while a backlog drains.",
             "cps",
             ask(rate(names.LANE_BATCHES, "lane", LANE), NAME),
         ),
         lines(
             "Time of a batch: p50, p95, p99",
-            "p95 below 5 s: freshness is two batches at most.",
+            "p95 below 5 s: a user waits for the batch before its own, and for its own.",
             "s",
             *quantiles(names.LANE_BATCH_SECONDS, "lane", LANE, NAME),
             limits=above(5, 10),

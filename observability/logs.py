@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from opentelemetry import trace
 
-BURST, WINDOW_S = 30, 10.0  # a lane tells of its batches twice a second, and none of these is left out
+BURST, WINDOW_S = 30, 10.0  # a lane may tell of three batches a second, and none of these is left out
 ABOUT = ("what", "lane", "part", "check")  # fields that make two lines of one event two things
 ROOMS = ("services", "spark", "dashboard", "engines", "observability", "__main__")
 

@@ -90,7 +90,7 @@ def outcomes(messages: DataFrame, sink: Sink) -> DataFrame:
     """
     Store messages of users.raw (OUTCOME), each time that a batch of them is collected.
 
-    It is part of the query, so that it is planned and pickled once, not in each batch.
+    It is part of the query: pickled once, and not planned a second time in each batch.
     """
     return messages.select(*seen.COLUMNS).mapInArrow(lambda parts: store(parts, sink), OUTCOME)
 
@@ -154,7 +154,7 @@ def seconds(writes: Sequence[report.Written]) -> float:
 
 def store(parts: Iterator[pa.RecordBatch], sink: Sink) -> Iterator[pa.RecordBatch]:
     """Write one partition's records, on an executor; yield an Outcome for each part; after a failure no more."""
-    seen.settled()
+    seen.settled(RAW)
     try:
         for part in parts:
             yield _row(store_part(part, sink))

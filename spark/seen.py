@@ -7,10 +7,11 @@ what the auditor counts as ours.
 """
 
 import gc
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, reduce
-from itertools import chain, count, islice
+from itertools import chain, islice
 from typing import Any
 
 import msgspec
@@ -24,7 +25,7 @@ from spark.contract import Counted
 CANARY_AHEAD = timedelta(minutes=1)  # a fetch that lies further beyond its append is no clock of ours
 COLUMNS = ("value", "key", "partition", "offset", "timestamp", "ours", "traceparent", "journey")  # session.messages
 JOURNEYS = 200  # of a batch
-SETTLING = 20  # tasks of an executor's Python until it has loaded all that it will
+SETTLING = 20  # tasks of a lane, until an executor's Python has loaded all that the lane needs
 
 
 class Journey(msgspec.Struct, frozen=True):
@@ -110,18 +111,19 @@ def whole(parts: Parts) -> Seen:
     return reduce(Seen.plus, parts.values(), NOTHING)
 
 
-_tasks = count()
+_tasks: Counter[str] = Counter()
 
 
-def settled() -> None:
+def settled(lane: str) -> None:
     """
-    Take what this executor's Python has loaded out of the garbage collector's sight, in the first of its tasks.
+    Take what this executor's Python has loaded out of the garbage collector's sight, in the first tasks of each lane.
 
-    Spark's worker collects after every task, and would go through all modules each time: 80 ms of every task. What
-    one lane does not load the other does, and clients load on when they connect; what is frozen is never collected.
+    Spark's worker collects after every task, and would go through all modules each time: 80 ms of every task. Either
+    lane loads what the other does not, and clients load on when they connect.
     """
-    if next(_tasks) < SETTLING:
-        gc.freeze()
+    _tasks[lane] += 1
+    if _tasks[lane] <= SETTLING:
+        gc.freeze()  # what had become garbage was collected after the task before
 
 
 def of(part: pa.RecordBatch) -> Seen:

@@ -14,7 +14,7 @@ from observability import access
 from observability.tracing import JOURNEY, TRACEPARENT, TRACESTATE
 from services.contract import ROW, USERS
 
-LEAN = (  # as the other JVMs here: ARCHITECTURE.md
+LEAN = (  # ARCHITECTURE.md
     "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData -XX:+AlwaysPreTouch "
     "-XX:ReservedCodeCacheSize=128m "  # Spark fills 50; of its own 48 it throws away and compiles anew for ever
     "-XX:+ExitOnOutOfMemoryError"  # what lives on after one may have lost any of its threads

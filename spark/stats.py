@@ -76,7 +76,7 @@ def facts(parts: Iterator[pa.RecordBatch], noted: Accumulator[Parts]) -> Iterato
 
     What is not summed is `noted` here, before copies are dropped: who was seen, from where to where.
     """
-    seen.settled()
+    seen.settled(STATS)
     for part in parts:
         rows, beside = sort(part)
         noted.add(seen.noted(seen.of(part).plus(beside)))

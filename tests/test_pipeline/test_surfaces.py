@@ -129,7 +129,7 @@ def test_neither_lanes_jobs_wait_behind_the_others(stack):
 
 
 def test_the_jvm_of_the_lanes_has_room_for_its_code(stack):
-    """Without it code is thrown away and compiled anew, for ever; Spark has some 50 MB of it after an hour."""
+    """Without it code is thrown away and compiled anew, for ever; Spark comes to some 50 MB of it."""
     said = requests.get(url(stack, "SPARK_UI", "/metrics/prometheus"), timeout=10).text
     code = dict(re.findall(r"_driver_jvm_pools_CodeCache_(used|max)_Number{[^}]*} (\d+)", said))
     assert 0 < int(code["used"]) < 100 * 2**20
