@@ -13,7 +13,7 @@ def test_what_either_lane_loads_is_frozen_whichever_ran_first(monkeypatch: pytes
     frozen: list[str] = []
     monkeypatch.setattr(seen, "_tasks", Counter())
     for lane in (STATS, RAW):
-        monkeypatch.setattr(seen.gc, "freeze", lambda lane=lane: frozen.append(lane))
+        monkeypatch.setattr("gc.freeze", lambda lane=lane: frozen.append(lane))
         for _ in range(2 * seen.SETTLING):
             seen.settled(lane)
     assert frozen == [STATS] * seen.SETTLING + [RAW] * seen.SETTLING
