@@ -36,12 +36,12 @@ class Size:
 
 WHOLE = Size(
     rounds=3,
-    turns=2,
+    turns=1,
     warm=12_000,
-    backlog=48_000,
+    backlog=24_000,
     little=12_000,
     messages=24_000,
-    slow_s=60,
+    slow_s=30,
     rates=(10, 66, 300, 1000, 1500),
     settle_s=6,
     watch_s=20,
