@@ -27,6 +27,8 @@ Options = argparse.Namespace
 
 
 def run_up(options: Options, env: Mapping[str, str]) -> int:
+    for sign in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(sign, signal.default_int_handler)  # as Ctrl-C: no build is left at work
     try:
         up(env, tuple(filter(None, options.only.split(","))))
     except NotReady as error:

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -53,8 +54,14 @@ def fetch(wanted: Iterable[Build], java_home: str) -> None:
     named = ", ".join(build.name for build in absent)
     say(f"fetching {named} into {builds.cache(os.environ)}: once, not at every start")
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        for done in [pool.submit(fetch_one, build, java_home) for build in absent]:
-            done.result()
+        begun = [pool.submit(fetch_one, build, java_home) for build in absent]
+        try:
+            for done in begun:
+                done.result()
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            end(psutil.Process())
+            raise
 
 
 def fetch_one(build: Build, java_home: str) -> None:
@@ -101,6 +108,7 @@ def run(build: Build, command: list[str], java_home: str) -> None:
                 said, _ = process.communicate(timeout=NEWS_EVERY_S)
                 break
             except KeyboardInterrupt:
+                end(psutil.Process(process.pid))
                 process.kill()
                 raise
             except subprocess.TimeoutExpired:
@@ -115,6 +123,13 @@ def run(build: Build, command: list[str], java_home: str) -> None:
             f"  It needs the network once. Mend what it says (a proxy goes into ~/.m2/settings.xml for mvn, "
             f"GOPROXY for go), then the same command again; what is done already is kept."
         )
+
+
+def end(process: psutil.Process) -> None:
+    """Kill what a process has started: the tools, and the compilers that these would leave at work."""
+    for one in process.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
 
 
 def forget_interrupted(target: Path) -> None:

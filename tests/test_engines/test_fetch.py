@@ -1,8 +1,12 @@
 """A fetch leaves a whole engine or none, and says why when it is none."""
 
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from engines import builds, fetch
@@ -20,6 +24,7 @@ for word in "$@"; do case "$word" in
     -o=*) into="${word#-o=}";; github.com/*) echo "$@" > "$into${word##*/}";;
 esac; done
 """
+SLOW = "#!/bin/sh\nsleep 100 & sleep 100\n"
 BROKEN = "#!/bin/sh\necho 'Could not transfer artifact: connection refused'; exit 1\n"
 
 
@@ -67,6 +72,28 @@ def test_a_fetch_that_fails_leaves_nothing_and_says_what_maven_said(machine: Pat
     with pytest.raises(CannotFetch, match=r"spark: mvn failed \(1\):\n    Could not transfer artifact"):
         fetch.fetch([SPARK], "/java17")
     assert cached() == []
+
+
+@pytest.mark.parametrize("how", ["fetch.fetch([build], '/java17')", "fetch.fetch_one(build, '/java17')"])
+def test_who_is_interrupted_leaves_no_tool_at_work(machine: Path, how: str):
+    """`make up` ended while it builds, by whatever ends it."""
+    maven(machine, SLOW, "go")
+    program = (
+        "import signal; from engines import builds, fetch; signal.signal(signal.SIGTERM, signal.default_int_handler); "
+        f"build = next(build for build in builds.BUILDS if build.name == 'prometheus'); {how}"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
+    try:
+        by = time.monotonic() + 20
+        while not (tools := psutil.Process(process.pid).children(recursive=True)[1:]) and time.monotonic() < by:
+            time.sleep(0.05)
+        assert tools  # the tool's own child
+        process.terminate()
+        assert process.wait(20)
+        assert [one for one in tools if one.is_running() and one.status() != psutil.STATUS_ZOMBIE] == []
+        assert cached() == []
+    finally:
+        process.kill()
 
 
 def test_what_an_interrupted_fetch_left_is_removed(machine: Path):
