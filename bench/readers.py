@@ -155,6 +155,14 @@ class Reader:
             with suppress(psutil.Error):
                 one.send_signal(sign)
 
+    def hold(self) -> None:
+        """
+        Let it stand still, from the middle of a second on: at its begin the lanes ask the brokers what is there, and
+        who stood still meanwhile waits a second or more for the answer to a question of long ago.
+        """
+        time.sleep((0.5 - time.time()) % 1)
+        self.send(signal.SIGSTOP)
+
     def drain(self, users: int, limit_s: float) -> Drained:
         """
         Read a backlog of so many users, or as many of them as `limit_s` lets; it is held before and after.
@@ -165,7 +173,7 @@ class Reader:
         since, before, engines = self.log.stat().st_size, system.cost(self.process.pid), self.system.costs()
         began = time.time()
         self.read(users, limit_s, since)
-        self.send(signal.SIGSTOP)
+        self.hold()
         marks = self.marks(since)
         done, last = dict.fromkeys(SINKS, 0), dict.fromkeys(SINKS, began)
         for mark in marks:
@@ -215,7 +223,7 @@ def reading(kind: Kind, of: System, limit_s: float) -> Iterator[Reader]:
     try:
         if not reader.read_all(limit_s) and not kind.slow:
             raise system.NotUp(f"{kind.name} has not read {of.users:,} users within {limit_s:.0f} s: {reader.done()}")
-        reader.send(signal.SIGSTOP)
+        reader.hold()
         yield reader
         if not kind.slow:
             reader.at_rest()
