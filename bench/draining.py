@@ -79,7 +79,7 @@ def peers(of: System, book: Notebook) -> None:
                 book.absent[kind.name] = kind.absent
                 continue
             try:
-                readers.append(stack.enter_context(reading(kind, of, 2 * size.slow_s if kind.slow else WARM_S)))
+                readers.append(stack.enter_context(reading(kind, of, size.slow_s if kind.slow else WARM_S)))
             except NotUp as error:
                 left_out(book, kind, error)
                 continue
