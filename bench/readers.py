@@ -151,9 +151,7 @@ class Reader:
         return True
 
     def send(self, sign: signal.Signals) -> None:
-        for one in system.tree(self.process.pid):
-            with suppress(psutil.Error):
-                one.send_signal(sign)
+        system.tell(system.tree(self.process.pid), sign)
 
     def hold(self) -> None:
         """
@@ -206,9 +204,7 @@ class Reader:
         self.send(signal.SIGCONT)
         with suppress(psutil.NoSuchProcess):
             system.ended(self.process)
-        for one in below:
-            with suppress(psutil.Error):
-                one.kill()
+        system.tell(below, signal.SIGKILL)
 
 
 @contextmanager

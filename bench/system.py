@@ -155,14 +155,14 @@ class System:
         pids = [there[name].pid for name in names if name in there]
         whole = [one for pid in pids if pid for one in tree(pid)]
         try:
-            _tell(whole, signal.SIGSTOP)
+            tell(whole, signal.SIGSTOP)
             while whole and not self._free():
-                _tell(whole, signal.SIGCONT)
+                tell(whole, signal.SIGCONT)
                 time.sleep(AGAIN_S)
-                _tell(whole, signal.SIGSTOP)
+                tell(whole, signal.SIGSTOP)
             yield
         finally:
-            _tell(whole, signal.SIGCONT)
+            tell(whole, signal.SIGCONT)
 
     def _free(self) -> bool:
         """Whether nobody who stands still has the outbox's lock in his hands: the auditor closes it in each round."""
@@ -208,9 +208,11 @@ def tree(pid: int) -> list[psutil.Process]:
     return []
 
 
-def _tell(processes: Iterable[psutil.Process], sign: signal.Signals) -> None:
+def tell(processes: Iterable[psutil.Process], sign: signal.Signals) -> None:
+    """Send each a signal; that it has gone meanwhile is no error."""
     for one in processes:
-        one.send_signal(sign)
+        with suppress(psutil.Error):
+            one.send_signal(sign)
 
 
 def cost(pid: int) -> Cost:

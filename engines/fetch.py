@@ -16,12 +16,11 @@ import sys
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
-from engines import builds, tools
+from engines import builds, leftovers, tools
 from engines.builds import CONTAINERS, DRILLS, GO, PIPELINE, WATCHERS, Build
 from engines.console import say
 
@@ -128,8 +127,7 @@ def run(build: Build, command: list[str], java_home: str) -> None:
 def end(process: psutil.Process) -> None:
     """Kill what a process has started: the tools, and the compilers that these would leave at work."""
     for one in process.children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            one.kill()
+        leftovers.tell(one, kill=True)
 
 
 def forget_interrupted(target: Path) -> None:
