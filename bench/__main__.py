@@ -1,8 +1,9 @@
 """
 Measure this machine's Vigie: `python -m bench [WHAT ...]`, everything without a WHAT. See docs/performance.md.
 
-`python -m bench trial` drains with the lanes as they are, and, in turn, as --with and --tree say; `viewers` keeps the
-page under viewers for ten minutes; both only when asked for. What fails is told in the result, and the others go on.
+Only when asked for: `trial` drains with the lanes as they are, and, in turn, as --with and --tree say; `traces` with
+and without telemetry; `viewers` keeps the page under viewers for ten minutes.
+What fails is told in the result, and the others go on.
 The result is kept below the state folder as JSON, Markdown and HTML.
 """
 
@@ -27,17 +28,18 @@ from engines import config
 from observability import settings
 from services import hops
 
-TRIAL, VIEWERS = "trial", "viewers"
-ASKED = (TRIAL, VIEWERS)  # only when asked for
+TRACES, TRIAL, VIEWERS = "traces", "trial", "viewers"
+ASKED = (TRACES, TRIAL, VIEWERS)  # only when asked for
 Measure = Callable[[system.System, Notebook], None]
 MEASURES: Mapping[str, tuple[Measure, ...]] = {  # in this order: slow readers first, while there is little to read
     "end-to-end": (draining.peers, latency.measure),
     "raw": (draining.parts_of_raw,),
     "stats": (draining.parts_of_stats,),
-    "telemetry": (draining.telemetry,),
+    "telemetry": (draining.watched, draining.at_rest),
     "dashboard": (pages.measure, viewers.few),
     "ingest": (ingestion.measure,),
     "growth": (growth.checkpoints, growth.sizes, growth.days),
+    TRACES: (draining.traces,),
     TRIAL: (draining.trial,),
     VIEWERS: (viewers.long,),
 }

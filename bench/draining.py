@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from bench import limits
 from bench.notebook import Notebook
-from bench.readers import LANES, PEERS, Drained, Kind, Reader, reading
+from bench.readers import LANES, PEERS, WARM_S, Drained, Kind, Reader, reading, warm
 from bench.result import OURS
-from bench.system import NotUp, System
+from bench.system import PAGE, NotUp, System
 from engines import programs
 from spark.contract import RAW, STATS
 
@@ -23,7 +23,6 @@ QUIET = (
     ("VIGIE_TRACE_SHARE", "0"),
 )
 WATCHERS = (programs.PROMETHEUS, programs.ALERTMANAGER, programs.JAEGER, programs.AUDITOR, programs.EXPORTER)
-WARM_S = 240
 
 
 def parts_of_raw(of: System, book: Notebook) -> None:
@@ -40,8 +39,7 @@ def parts(of: System, book: Notebook, lane: str) -> None:
     """`drained` is what both lanes together reach: to be held against the slowest limit."""
     size = book.size
     sent = limits.messages(size.messages)
-    of.fill(size.warm)
-    with reading(LANES, of, WARM_S) as lanes:
+    with warm(of, size.warm) as lanes:
         for n in range(size.rounds):
             users = of.fill(size.backlog).users
             took = lanes.drain(users, WARM_S)
@@ -78,8 +76,10 @@ def peers(of: System, book: Notebook) -> None:
             if kind.absent:
                 book.absent[kind.name] = kind.absent
                 continue
+            limit_s = size.slow_s if kind.slow else WARM_S
             try:
-                readers.append(stack.enter_context(reading(kind, of, size.slow_s if kind.slow else WARM_S)))
+                started = warm(of, PAGE) if kind is LANES else reading(kind, of, limit_s)
+                readers.append(stack.enter_context(started))
             except NotUp as error:
                 left_out(book, kind, error)
                 continue
@@ -130,11 +130,9 @@ def by_program(book: Notebook, name: str, took: Drained, n: int, case: str = "")
         book.note(name, f"processor time, {program}", used.cpu_s / max(1, took.users) * 1e6, CPU, at=n, case=case)
 
 
-def telemetry(of: System, book: Notebook) -> None:
-    """What watches, on and off: watchers, what they ask of the engines, traces. The lanes' own metrics stay on."""
-    watched(of, book)
+def traces(of: System, book: Notebook) -> None:
+    """The lanes started anew, in turn with traces and without and all watchers held; their own metrics stay on."""
     variants(of, book, (LANES, replace(LANES, name=OFF, changed=QUIET)))
-    at_rest(of, book)
 
 
 def watched(of: System, book: Notebook) -> None:
@@ -143,8 +141,7 @@ def watched(of: System, book: Notebook) -> None:
     that the machine's own speed is much the same in both.
     """
     size = book.size
-    of.fill(size.warm)
-    with reading(LANES, of, WARM_S) as lanes:
+    with warm(of, size.warm) as lanes:
         for n in range(size.rounds):
             for name in (OURS, HELD) if n % 2 == 0 else (HELD, OURS):
                 with of.held(WATCHERS if name == HELD else ()):
@@ -160,8 +157,8 @@ def at_rest(of: System, book: Notebook) -> None:
     these take and what they ask of the engines, much closer than two drains on a busy machine can tell it.
     """
     for n in range(book.size.rounds):
-        for name in (OURS, OFF) if n % 2 == 0 else (OFF, OURS):
-            with of.held(WATCHERS if name == OFF else ()):
+        for name in (OURS, HELD) if n % 2 == 0 else (HELD, OURS):
+            with of.held(WATCHERS if name == HELD else ()):
                 time.sleep(book.size.settle_s)  # what had waited meanwhile
                 before, began = of.costs(), time.monotonic()
                 time.sleep(book.size.rest_s)

@@ -19,9 +19,9 @@ from kafka.admin import NewPartitions
 from pymongo import MongoClient
 
 from bench import limits
-from bench.draining import CPU, RATE, WARM_S
+from bench.draining import CPU, RATE
 from bench.notebook import Notebook
-from bench.readers import LANES, Drained, Reader, reading
+from bench.readers import LANES, WARM_S, Drained, Reader, reading, warm
 from bench.result import OURS
 from bench.system import System
 from observability import settings
@@ -39,8 +39,7 @@ SMALL = 50  # users of a batch that only makes a checkpoint older
 
 def sizes(of: System, book: Notebook) -> None:
     """One backlog with ever more users in the store, ever larger ones, ever more values, ever more partitions."""
-    of.fill(book.size.warm)
-    with reading(LANES, of, WARM_S) as lanes:
+    with warm(of, book.size.warm) as lanes:
         lanes.drain(of.fill(book.size.little).users, LONG_S)  # not noted: the first is slower, whatever is stored
         for users in book.size.stored:
             seed(of, users, book)

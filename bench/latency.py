@@ -11,9 +11,8 @@ from contextlib import ExitStack
 
 import psutil
 
-from bench.draining import WARM_S
 from bench.notebook import Notebook
-from bench.readers import LANES, SINKS, Reader, reading
+from bench.readers import SINKS, WARM_S, Reader, warm
 from bench.result import OURS
 from bench.system import PAGE, NotUp, System, cost, until
 from observability import names
@@ -27,8 +26,7 @@ Buckets = Mapping[float, float]  # upper bound -> how many are not above it
 
 def measure(of: System, book: Notebook) -> None:
     """Latency and processors at each rate, with all watchers."""
-    of.fill(book.size.warm)
-    with reading(LANES, of, WARM_S) as lanes:  # they have read these, so they answer
+    with warm(of, book.size.warm) as lanes:
         lanes.send(signal.SIGCONT)
         for rate in book.size.rates:
             at_rate(of, book, rate, lanes)

@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from bench.draining import WARM_S
 from bench.notebook import Notebook
-from bench.readers import LANES, reading
+from bench.readers import WARM_S, warm
 from bench.system import System
 from dashboard import queries
 from dashboard.stores import COUNT_EVERY_S
@@ -24,9 +23,8 @@ AT_REST, WHILE = "at rest", "while a backlog drains"
 def measure(of: System, book: Notebook) -> None:
     """Each of the page's questions, again and again."""
     wanted = settings.read(stores.Settings, of.env)
-    of.fill(book.size.warm)
     session = hops.cassandra(wanted)
-    with reading(LANES, of, WARM_S) as lanes, hops.mongo(wanted) as client:
+    with warm(of, book.size.warm) as lanes, hops.mongo(wanted) as client:
         statements = queries.prepare(session)
         questions: dict[str, Callable[[], object]] = {
             "sums": lambda: queries.sums(session, statements, datetime.now(UTC)),

@@ -28,6 +28,7 @@ DONE = '"event":"batch done"'
 SINKS = (RAW, STATS)
 ASK_S = 0.1
 REST_S, REST_ASKED = 3.0, 10
+WARM_S = 240
 
 
 @dataclass(frozen=True)
@@ -212,9 +213,13 @@ def reading(kind: Kind, of: System, limit_s: float) -> Iterator[Reader]:
     """
     A reader that has read the topic to its end, and is held; it is ended with the `with`.
 
+    The lanes that are shared are ended if it is they who are started anew.
+
     Raises:
         NotUp: it has ended by itself, or is not at the end within `limit_s` though it is not slow.
     """
+    if kind.module == LANES.module:
+        of.sharing.close()
     reader = Reader(kind, of)
     try:
         if not reader.read_all(limit_s) and not kind.slow:
@@ -227,3 +232,25 @@ def reading(kind: Kind, of: System, limit_s: float) -> Iterator[Reader]:
         reader.end()
         before, now = of.read.get(kind.module, {}), reader.done()  # with the batches that it has ended meanwhile
         of.read[kind.module] = {sink: before.get(sink, 0) + now[sink] for sink in SINKS}
+
+
+@contextmanager
+def warm(of: System, users: int) -> Iterator[Reader]:
+    """
+    The lanes as they are, held, with everything read; the measures of a system share them, or start their own.
+
+    They read `users` in their first batches. Whoever lets them go need not hold them again.
+
+    Raises:
+        NotUp: as `reading`.
+    """
+    if of.lanes is None:
+        of.fill(users)
+        lanes = of.sharing.enter_context(reading(LANES, of, WARM_S))
+        of.sharing.callback(setattr, of, "lanes", None)
+        of.lanes = lanes
+    elif not of.lanes.read_all(WARM_S):
+        raise system.NotUp(f"the lanes have not read {of.users:,} users within {WARM_S} s: {of.lanes.done()}")
+    of.lanes.hold()
+    yield of.lanes
+    of.lanes.hold()

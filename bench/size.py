@@ -20,7 +20,7 @@ class Size:
     rates: tuple[int, ...]  # users/s
     settle_s: float
     watch_s: float
-    rest_s: float  # at least two scrapes of the slowest target
+    rest_s: float  # as many scrapes of the slowest target in each
     backlogs: tuple[int, ...]
     stored: tuple[int, ...]
     partitions: tuple[int, ...]
@@ -45,7 +45,7 @@ WHOLE = Size(
     rates=(10, 66, 300, 1000, 1500),
     settle_s=6,
     watch_s=20,
-    rest_s=30,
+    rest_s=15,
     backlogs=(10_000, 50_000),
     stored=(10_000, 100_000),
     partitions=(3, 12),

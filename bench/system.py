@@ -17,9 +17,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import requests
@@ -30,6 +31,9 @@ from engines import config, programs, supervise, tools
 from engines.state import State
 from observability import retry, settings
 from services import hops
+
+if TYPE_CHECKING:
+    from bench.readers import Reader
 
 PAGE = 100  # users of a page
 FIRST_PAGES = 2
@@ -82,6 +86,7 @@ class System:
     A running system; `env` is the environment of its processes, `first_users_s` from its start to both stores.
 
     `pages` of RUN's seed are fetched; `strangers` are messages on users.raw that another outbox than its own has sent.
+    `lanes` are the warm ones that measures share, if they run; closing `sharing` ends them.
     """
 
     env: dict[str, str]
@@ -90,6 +95,8 @@ class System:
     pages: int = FIRST_PAGES
     strangers: int = 0
     read: dict[tuple[str, ...], dict[str, int]] = field(default_factory=dict)  # by each reader and sink, when it ended
+    lanes: "Reader | None" = None
+    sharing: ExitStack = field(default_factory=ExitStack)
 
     @property
     def users(self) -> int:
@@ -266,7 +273,8 @@ def running(**changed: str) -> Iterator[System]:
         until(lambda: all_read(made), UP_S, "the first users in both stores")
         supervise.stop(state, programs.INGEST, programs.SPARK, programs.DASHBOARD)
         made.read[LANES] = dict.fromkeys(("raw", "stats"), made.users)  # by the lanes of its start
-        yield made
+        with made.sharing:
+            yield made
     finally:
         with suppress(subprocess.TimeoutExpired):
             if engines(outer, "down", DOWN_S).returncode == 0:

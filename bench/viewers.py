@@ -23,10 +23,9 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
 
-from bench.draining import WARM_S
 from bench.latency import QUANTILES
 from bench.notebook import Notebook
-from bench.readers import LANES, reading
+from bench.readers import LANES, WARM_S, reading
 from bench.system import System, cost, ended, until
 from observability import names, settings
 from services import hops
@@ -62,7 +61,7 @@ def measure(of: System, book: Notebook, seconds: float) -> None:
     stored = summed(of, book.size.summed)
     book.say(f"{stored:,} users are summed, {time.monotonic() - began:.0f} s")
     with ExitStack() as stack:
-        lanes = stack.enter_context(reading(LANES, of, WARM_S))
+        lanes = stack.enter_context(reading(LANES, of, WARM_S))  # new ones: they begin with the sums that are there
         lanes.send(signal.SIGCONT)
         stack.enter_context(of.ingesting(VIGIE_PAGES="0", VIGIE_RATE=str(RATE), VIGIE_SEED="viewers"))
         until(lambda: min(lanes.done().values()) >= DRAWN // 10, WARM_S, "users in both stores")

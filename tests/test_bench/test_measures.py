@@ -80,6 +80,7 @@ def test_every_word_of_the_front_door_is_a_measure():
         "telemetry",
         "growth",
         "dashboard",
+        "traces",
         "trial",
         "viewers",
     }
