@@ -10,7 +10,7 @@ import subprocess
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
-from engines import builds, jvm, wires
+from engines import archives, builds, jvm, wires
 from engines.config import Config
 from engines.state import State
 
@@ -117,6 +117,7 @@ def command(config: Config, state: State, java: str, node: int) -> tuple[str, ..
     """The command line of broker `node`."""
     return (
         *jvm.command(java, config.kafka_heap_mb, state),
+        *archives.shared_or_listed(archives.KAFKA, folder(state, node).name, state),
         *agent(config, node),
         "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
         "-Dorg.slf4j.simpleLogger.showDateTime=true",
@@ -150,7 +151,7 @@ def format_new(config: Config, state: State, java: str, cluster: str) -> None:
         CannotFormat: Kafka's tool refused.
     """
     new = [n for n in range(1, config.brokers + 1) if not (folder(state, n) / "meta.properties").is_file()]
-    base = (*jvm.command(java, 128, state), "-cp", classpath())
+    base = (*jvm.command(java, 128, state), *archives.shared(archives.KAFKA), "-cp", classpath())
     tool = (*base, "kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config")
     running = [
         subprocess.Popen([*tool, str(file(state, n))], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from engines import brokers, builds, clocks, ready, ring, watchers, wires
+from engines import archives, brokers, builds, clocks, ready, ring, watchers, wires
 from engines.config import Config
 from engines.ready import Check
 from engines.state import State
@@ -124,6 +124,7 @@ def store(config: Config, state: State) -> str:
 
 def environment(env: Mapping[str, str], state: State, java: str) -> dict[str, str]:
     """The environment of every program: the settings, one Java, one Python, temporary files in the state folder."""
+    shared = (f'"{option}"' for option in archives.shared_or_listed(archives.SPARK, SPARK, state))
     return {
         **env,
         "JAVA_HOME": java,
@@ -133,6 +134,7 @@ def environment(env: Mapping[str, str], state: State, java: str) -> dict[str, st
         "TMPDIR": str(state.tmp),
         "VIGIE_SPARK_JARS": env["VIGIE_SPARK_JARS"] or str(builds.named(SPARK)),
         "SPARK_LAUNCHER_OPTS": "-XX:-UsePerfData",
+        "SPARK_SUBMIT_OPTS": " ".join((env.get("SPARK_SUBMIT_OPTS", ""), *shared)),
     }
 
 

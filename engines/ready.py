@@ -1,18 +1,23 @@
 """Does it answer? One question to each engine, in its own protocol, with an end; any refusal is a no."""
 
+import http.client
+import re
 import socket
 from collections.abc import Callable
+from contextlib import closing
 
 import pymongo
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 from pymongo.errors import PyMongoError
 
-from observability import access
+from observability import access, names
 
 PATIENCE_S = 2.0
 CQL_OPTIONS = bytes([4, 0, 0, 0, 5, 0, 0, 0, 0])  # protocol 4, stream 0, OPTIONS, no body
 CQL_SUPPORTED = 6
+
+LANES = set(names.LANE["lane"].split(", "))
 
 Check = Callable[[], bool]
 
@@ -63,3 +68,15 @@ def kafka(brokers: access.Kafka) -> bool:
     finally:
         admin.close()
     return len(cluster["brokers"]) >= len(brokers.kafka_bootstrap.split(",")) and cluster["controller_id"] >= 0
+
+
+def lanes(host: str, number: int) -> bool:
+    """Both lanes have had a batch with rows since their start, as they tell Prometheus on this port."""
+    try:
+        with closing(http.client.HTTPConnection(host, number, timeout=PATIENCE_S)) as connection:
+            connection.request("GET", "/metrics")
+            said = connection.getresponse().read().decode()
+    except (OSError, http.client.HTTPException):
+        return False
+    counted = re.findall(rf'^{names.LANE_BATCHES.name}{{lane="(\w+)"}} (\S+)$', said, re.MULTILINE)
+    return {lane for lane, batches in counted if float(batches)} == LANES

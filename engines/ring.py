@@ -8,7 +8,7 @@ segment is replayed up to its last marker only. No JMX port is opened: an agent 
 
 from pathlib import Path
 
-from engines import builds, jvm
+from engines import archives, builds, jvm
 from engines.config import Config
 from engines.state import State
 
@@ -115,6 +115,7 @@ def command(config: Config, state: State, java: str) -> tuple[str, ...]:
     jars = builds.named("cassandra")
     return (
         *jvm.command(java, config.cassandra_heap_mb, state),
+        *archives.shared_or_listed(archives.CASSANDRA, archives.CASSANDRA, state),
         *options(state, state.config, jars, agent(config)),
         MAIN,
     )

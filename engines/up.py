@@ -11,9 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 
 from engines import (
+    archives,
     brokers,
     builds,
     clocks,
@@ -103,6 +105,9 @@ def up(outer: Mapping[str, str], only: tuple[str, ...] = ()) -> None:
     if what.DASHBOARD in families(plan.chosen):
         say(f"the pages are at {pages(plan.config)}")
     told = join.join(plan.room(what.WATCHERS), state, plan.java, start.news)
+    if plan.whole:
+        with suppress(supervise.NotRunning):  # it was stopped meanwhile
+            archives.make({name: one.pid for name, one in supervise.processes(state).items()}, state, plan.env)
     say("\n".join([ending(plan), *(f"Not watched: {sentence}" for sentence in told)]))
 
 
@@ -268,12 +273,15 @@ class Start:
 
     def users(self) -> None:
         """Wait until users that were fetched now are in both stores."""
-        first, said = hops.read(self.plan.env), time.monotonic()
+        conf, first, said = self.plan.config, hops.read(self.plan.env), time.monotonic()
 
         def flowing() -> bool:
             nonlocal said
+            late = time.monotonic() - said > NEWS_EVERY_S
+            if not late and not ready.lanes(conf.host, conf.spark_metrics_port):
+                return False  # they would not be there: the stores are not asked in vain
             now = hops.read(self.plan.env)
-            if time.monotonic() - said > NEWS_EVERY_S:
+            if late:
                 said = time.monotonic()
                 self.news("users", ", ".join(f"{name} {hops.text(now.get(name))}" for name in hops.AT_START))
             return hops.flows(first, now)

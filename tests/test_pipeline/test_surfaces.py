@@ -12,7 +12,7 @@ import psutil
 import pytest
 import requests
 
-from engines import leftovers
+from engines import archives, leftovers, supervise
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]
 
@@ -134,6 +134,18 @@ def test_the_jvm_of_the_lanes_has_room_for_its_code(stack):
     code = dict(re.findall(r"_driver_jvm_pools_CodeCache_(used|max)_Number{[^}]*} (\d+)", said))
     assert 0 < int(code["used"]) < 100 * 2**20
     assert int(code["max"]) == 128 * 2**20
+
+
+def test_every_java_starts_from_an_archive_of_its_classes_or_has_left_one(stack):
+    found = {
+        engine: list(archives.javas(supervise.pid(stack.state, program)))
+        for engine, program in archives.PROGRAMS.items()
+    }
+    assert {engine: len(javas) for engine, javas in found.items()} == dict.fromkeys(archives.PROGRAMS, 1)
+    for engine, (java,) in found.items():
+        archive = archives.file(engine)
+        assert stack.until(archive.is_file, 200), engine  # the other system of these tests may be making it
+        assert f"{archives.USE}{archive}" not in java.cmdline() or archives.maps(java.pid, archive), engine
 
 
 def of_spark(stack) -> str:
