@@ -174,6 +174,7 @@ def trial(of: System, book: Notebook) -> None:
 
 def variants(of: System, book: Notebook, kinds: tuple[Kind, ...]) -> None:
     """The lanes with different settings, in turn, each started anew on the same checkpoints."""
+    of.sharing.close()  # or they would read what these shall begin with
     size = book.size
     for n in range(size.turns):
         for kind in kinds if n % 2 == 0 else kinds[::-1]:

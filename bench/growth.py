@@ -82,6 +82,7 @@ def other(message: limits.Message) -> limits.Message:
 
 def days(of: System, book: Notebook) -> None:
     """A start of the lanes, and the same backlog, with ever more days of totals in Cassandra."""
+    of.sharing.close()
     for n in book.size.days:
         total(of, n)
         started(of, book, f"days {n}")
@@ -92,6 +93,7 @@ def checkpoints(of: System, book: Notebook) -> None:
     A start of the lanes, and the same backlog, after ever more batches. Spark keeps what the last hundred need, so that
     a system which has had more shows nothing: this is a measure of a new one.
     """
+    of.sharing.close()  # or they would read what these shall begin with
     small = replace(LANES, changed=(("VIGIE_MAX_OFFSETS_PER_TRIGGER", str(SMALL)),))
     batches = 0
     for n in book.size.batches:

@@ -58,7 +58,12 @@ LANES = Kind(OURS, system.LANES)
 PLAIN = Kind("kafka-python, bulk", ("bench.peers.plain",))
 QUIX = Kind("Quix Streams", ("bench.peers.quix",), "quixstreams")
 BYTEWAX = Kind("Bytewax", ("bytewax.run", "bench.peers.flow:flow()"), "bytewax")
-FAMILY = Kind("row by row", ("bench.peers.rows",), changed=(("VIGIE_SPARK_UI_PORT", "14041"),), slow=True)
+FAMILY = Kind(
+    "row by row",
+    ("bench.peers.rows",),
+    changed=(("VIGIE_SPARK_UI_PORT", "14041"), ("SPARK_SUBMIT_OPTS", "")),
+    slow=True,
+)
 PEERS = (FAMILY, PLAIN, QUIX, BYTEWAX)
 
 
@@ -117,7 +122,8 @@ class Reader:
         """The batches that it has told of, from a place of its log on."""
         with self.log.open("rb") as log:
             log.seek(since)
-            lines = [line for line in log.read().decode(errors="replace").splitlines() if DONE in line]
+            whole = log.read().decode(errors="replace").rpartition("\n")[0]
+            lines = [line for line in whole.splitlines() if DONE in line]
         return [msgspec.json.decode(line, type=Mark) for line in lines]
 
     def done(self, since: int = 0) -> dict[str, int]:
@@ -213,13 +219,9 @@ def reading(kind: Kind, of: System, limit_s: float) -> Iterator[Reader]:
     """
     A reader that has read the topic to its end, and is held; it is ended with the `with`.
 
-    The lanes that are shared are ended if it is they who are started anew.
-
     Raises:
         NotUp: it has ended by itself, or is not at the end within `limit_s` though it is not slow.
     """
-    if kind.module == LANES.module:
-        of.sharing.close()
     reader = Reader(kind, of)
     try:
         if not reader.read_all(limit_s) and not kind.slow:

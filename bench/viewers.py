@@ -57,11 +57,12 @@ def long(of: System, book: Notebook) -> None:
 
 def measure(of: System, book: Notebook, seconds: float) -> None:
     """One viewer, then many, while users come."""
+    of.sharing.close()  # they hold sums of their own
     began = time.monotonic()
     stored = summed(of, book.size.summed)
     book.say(f"{stored:,} users are summed, {time.monotonic() - began:.0f} s")
     with ExitStack() as stack:
-        lanes = stack.enter_context(reading(LANES, of, WARM_S))  # new ones: they begin with the sums that are there
+        lanes = stack.enter_context(reading(LANES, of, WARM_S))
         lanes.send(signal.SIGCONT)
         stack.enter_context(of.ingesting(VIGIE_PAGES="0", VIGIE_RATE=str(RATE), VIGIE_SEED="viewers"))
         until(lambda: min(lanes.done().values()) >= DRAWN // 10, WARM_S, "users in both stores")

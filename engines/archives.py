@@ -2,10 +2,11 @@
 Class-data sharing: what the start of a Java engine loads is kept parsed and verified, and later starts map it.
 
 A JVM without an archive lists the classes that it loads. When users flow, `make up` has Java make an archive of each
-list, once. One that Java does not take any more (another Java, other jars) does no harm and is removed: the next start
-lists anew.
+list, once. An archive's name has a hash of what Java asks before it takes one: its own version, and the jars.
 """
 
+import hashlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -21,88 +22,121 @@ from engines.console import say
 from engines.fetch import GENTLE
 from engines.state import State
 from observability import lock
+from observability.settings import MARK
 
 KAFKA, CASSANDRA, SPARK = "kafka", "cassandra", "spark"
 PROGRAMS = {KAFKA: "kafka-1", CASSANDRA: CASSANDRA, SPARK: SPARK}  # whose list it is made of
 USE, LIST = "-XX:SharedArchiveFile=", "-XX:DumpLoadedClassList="
-LONGEST_S = 300
+LONGEST_S = 150  # for all of them: who waits for `make up` does not wait for these
+HEAP = "-Xmx512m"
 
 
-def file(engine: str) -> Path:
-    """Where an engine's archive is, or will be: beside its jars; PySpark's are in this environment."""
-    return (Path(sys.prefix) if engine == SPARK else builds.named(engine)) / f"{engine}.jsa"
+def folder(engine: str) -> Path:
+    """Where an engine's archives are: beside its jars; Spark's in this environment, whose jars are PySpark's."""
+    return Path(sys.prefix) if engine == SPARK else builds.named(engine)
 
 
-def shared(engine: str) -> tuple[str, ...]:
-    """The option that maps the engine's archive; none if there is none."""
-    return (f"{USE}{file(engine)}",) if file(engine).is_file() else ()
+def file(engine: str, java: str, *more: Path) -> Path:
+    """The archive of an engine with this JAVA_HOME, its own jars and those of `more` folders; it may not be there."""
+    told = hashlib.sha256(release.read_bytes() if (release := Path(java, "release")).is_file() else java.encode())
+    for place in (jars(engine), *more):
+        for jar in sorted(place.glob("*.jar")):
+            there = jar.stat()
+            told.update(f"{jar} {there.st_size} {there.st_mtime_ns}\n".encode())
+    return folder(engine) / f"{engine}-{told.hexdigest()[:12]}.jsa"
 
 
-def shared_or_listed(engine: str, program: str, state: State) -> tuple[str, ...]:
-    """The option of a start: to map the archive, or to list what it would have."""
-    return shared(engine) or (f"{LIST}{state.tmp / program}.classes",)
+def jars(engine: str) -> Path:
+    if engine != SPARK:
+        return builds.named(engine)
+    found = importlib.util.find_spec("pyspark")
+    assert found is not None, "it is one of our requirements"  # noqa: S101
+    return Path(str(found.origin)).parent / "jars"
+
+
+def shared(archive: Path) -> tuple[str, ...]:
+    """The option that maps the archive; none if it is not there."""
+    return (f"{USE}{archive}",) if archive.is_file() else ()
+
+
+def shared_or_listed(archive: Path, program: str, state: State) -> tuple[str, ...]:
+    """The option of a start: to map the archive, or, of one program for each, to list what it would have."""
+    listed = (f"{LIST}{state.tmp / archive.stem}.classes",) if program in PROGRAMS.values() else ()
+    return shared(archive) or listed
+
+
+def of_spark(env: Mapping[str, str], state: State, java: str, more: Path) -> str:
+    """
+    The same as options of Spark's driver, with those that the user has.
+
+    Only for the driver of this machine's own session: a cluster's has other jars, and Java takes no archive where the
+    class path has a folder, as that of a SPARK_CONF_DIR.
+    """
+    theirs = env.get("SPARK_SUBMIT_OPTS", "")
+    if not env["SPARK_MASTER"].startswith("local") or env.get("SPARK_CONF_DIR"):
+        return theirs
+    ours = shared_or_listed(file(SPARK, java, more), SPARK, state)
+    return " ".join((theirs, *(f'"{option}"' for option in ours)))
 
 
 def make(pids: Mapping[str, int], state: State, env: Mapping[str, str]) -> None:
     """Make the archives that are missing, of what the programs of these pids have listed; what fails is only said."""
+    ends = time.monotonic() + LONGEST_S
     for engine, program in PROGRAMS.items():
-        archive = file(engine)
-        with suppress(psutil.Error):  # it has ended meanwhile
-            for one in javas(pids.get(program, 0)):
-                words = one.cmdline()
-                if f"{USE}{archive}" in words and not maps(one.pid, archive):
-                    archive.unlink(missing_ok=True)
-                if any(word.startswith(LIST) for word in words) and os.access(archive.parent, os.W_OK):
-                    once(words, archive, state, env)
+        with suppress(psutil.Error, OSError):  # it has ended meanwhile; the disk is full
+            for command in listing(pids.get(program, 0)):
+                once(command, folder(engine), state, env, ends)
 
 
-def once(command: Sequence[str], archive: Path, state: State, env: Mapping[str, str]) -> None:
-    """`dump`, unless the archive is there, or another start is making it: it may be of several systems."""
-    with suppress(lock.Held), lock.alone(archive.with_name(f".{archive.name}.lock"), "another start makes it"):
-        if not archive.exists():
-            say(f"  making an archive of {archive.stem}'s classes: once, for quicker starts")
-            dump(command, archive, state, env)
-
-
-def javas(pid: int) -> Iterator[psutil.Process]:
-    """The process of this pid, or what it has started, that was given an archive or a list; none for 0."""
+def listing(pid: int) -> Iterator[list[str]]:
+    """The command lines of this process and of those below it that list their classes; none for 0."""
     if pid:
         process = psutil.Process(pid)
         for one in (process, *process.children(recursive=True)):
-            if any(word.startswith((USE, LIST)) for word in one.cmdline()):
-                yield one
+            words = one.cmdline()
+            if any(word.startswith(LIST) for word in words) and "-cp" in words:
+                yield words
 
 
-def maps(pid: int, archive: Path) -> bool:
-    """Whether a process has the archive in its memory; where no such table is, it is taken to have."""
-    table = Path(f"/proc/{pid}/maps")
-    return not table.exists() or str(archive) in table.read_text()
+def once(command: Sequence[str], where: Path, state: State, env: Mapping[str, str], ends: float) -> None:
+    """`dump` in this folder, unless it is done, or another start is at it: it may be of several systems."""
+    listed = Path(next(word.removeprefix(LIST) for word in command if word.startswith(LIST)))
+    archive, engine = where / f"{listed.stem}.jsa", listed.stem.rpartition("-")[0]
+    if not os.access(where, os.W_OK):
+        return
+    with suppress(lock.Held), lock.alone(where / f".{engine}.jsa.lock", "another start makes it"):
+        if not archive.exists():
+            say(f"  making an archive of {engine}'s classes: once, for quicker starts")
+            old = [one for one in where.glob(f"{engine}-*.jsa") if one != archive]
+            if dump(command, listed, archive, dict(env) | {MARK: str(state.root)}, ends - time.monotonic()):
+                for one in old:
+                    one.unlink(missing_ok=True)
 
 
-def dump(command: Sequence[str], archive: Path, state: State, env: Mapping[str, str]) -> None:
+def dump(command: Sequence[str], listed: Path, archive: Path, env: Mapping[str, str], limit_s: float) -> bool:
     """
-    Have the Java of this command line make an archive of the classes that it has listed so far.
+    Have the Java of this command line make an archive of the classes that are listed so far; whether it has.
 
     The archive appears when it is whole. What fails is said, and nothing is left of it.
     """
-    began, part = time.monotonic(), archive.with_name(f".{archive.name}.part")
-    listed = Path(next(word.removeprefix(LIST) for word in command if word.startswith(LIST)))
-    whole = listed.with_suffix(".whole")
-    options = (f"-XX:SharedClassListFile={whole}", f"{USE}{part}", *jvm.lean(state))
+    began, part, whole = time.monotonic(), archive.with_name(f".{archive.name}.part"), listed.with_suffix(".whole")
+    options = (f"-XX:SharedClassListFile={whole}", f"{USE}{part}", HEAP, *jvm.LEAN)
     try:
         whole.write_bytes(listed.read_bytes().rpartition(b"\n")[0] + b"\n")  # it may be in the middle of a line
         subprocess.run(
             [*GENTLE, command[0], "-Xshare:dump", *options, "-cp", command[command.index("-cp") + 1]],
-            env=dict(env),
+            env=env,
             capture_output=True,
-            timeout=LONGEST_S,
+            timeout=max(1.0, limit_s),
             check=True,
         )
         part.rename(archive)
-        say(f"  {archive.stem:<12} {time.monotonic() - began:4.0f} s  done, {archive.stat().st_size / 1e6:.0f} MB")
     except (OSError, subprocess.SubprocessError) as error:
         said = (getattr(error, "stderr", None) or b"")[-500:].decode(errors="replace")
-        say(f"  {archive.stem}: no archive, so its starts stay as slow as they are: {error} {said}")
+        say(f"  {archive.stem}: no archive, so starts stay as slow as they are: {error} {said}")
+        return False
     finally:
         part.unlink(missing_ok=True)
         whole.unlink(missing_ok=True)
+    say(f"  {archive.stem:<12} {time.monotonic() - began:4.0f} s  done, {archive.stat().st_size / 1e6:.0f} MB")
+    return True

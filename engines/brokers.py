@@ -117,7 +117,7 @@ def command(config: Config, state: State, java: str, node: int) -> tuple[str, ..
     """The command line of broker `node`."""
     return (
         *jvm.command(java, config.kafka_heap_mb, state),
-        *archives.shared_or_listed(archives.KAFKA, folder(state, node).name, state),
+        *archives.shared_or_listed(archives.file(archives.KAFKA, java), folder(state, node).name, state),
         *agent(config, node),
         "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
         "-Dorg.slf4j.simpleLogger.showDateTime=true",
@@ -151,7 +151,8 @@ def format_new(config: Config, state: State, java: str, cluster: str) -> None:
         CannotFormat: Kafka's tool refused.
     """
     new = [n for n in range(1, config.brokers + 1) if not (folder(state, n) / "meta.properties").is_file()]
-    base = (*jvm.command(java, 128, state), *archives.shared(archives.KAFKA), "-cp", classpath())
+    archived = archives.shared(archives.file(archives.KAFKA, java))
+    base = (*jvm.command(java, 128, state), *archived, "-cp", classpath())
     tool = (*base, "kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config")
     running = [
         subprocess.Popen([*tool, str(file(state, n))], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

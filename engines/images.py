@@ -183,7 +183,8 @@ def lay(folder: Path) -> None:
         fetch.fetch_one(build, java.home if java else "")
     shutil.rmtree(folder, ignore_errors=True)
     for name, place in OFFLINE.items():
-        shutil.copytree(builds.named(name), folder / "root" / place, dirs_exist_ok=True)
+        archives = shutil.ignore_patterns("*.jsa*")  # Java takes them only where they were made
+        shutil.copytree(builds.named(name), folder / "root" / place, dirs_exist_ok=True, ignore=archives)
     (folder / "root" / AGENT.relative_to("/")).mkdir()
     shutil.copy(builds.named("kafka") / jvm.AGENT, folder / "root" / AGENT.relative_to("/"))
     shutil.copy(FOLDER.parent / "offline.Dockerfile", folder / "Dockerfile")

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from engines import archives, brokers, builds, clocks, ready, ring, watchers, wires
 from engines.config import Config
@@ -124,7 +125,7 @@ def store(config: Config, state: State) -> str:
 
 def environment(env: Mapping[str, str], state: State, java: str) -> dict[str, str]:
     """The environment of every program: the settings, one Java, one Python, temporary files in the state folder."""
-    shared = (f'"{option}"' for option in archives.shared_or_listed(archives.SPARK, SPARK, state))
+    jars = env["VIGIE_SPARK_JARS"] or str(builds.named(SPARK))
     return {
         **env,
         "JAVA_HOME": java,
@@ -132,9 +133,9 @@ def environment(env: Mapping[str, str], state: State, java: str) -> dict[str, st
         "PYSPARK_DRIVER_PYTHON": sys.executable,
         "PYTHONUNBUFFERED": "1",
         "TMPDIR": str(state.tmp),
-        "VIGIE_SPARK_JARS": env["VIGIE_SPARK_JARS"] or str(builds.named(SPARK)),
+        "VIGIE_SPARK_JARS": jars,
         "SPARK_LAUNCHER_OPTS": "-XX:-UsePerfData",
-        "SPARK_SUBMIT_OPTS": " ".join((env.get("SPARK_SUBMIT_OPTS", ""), *shared)),
+        "SPARK_SUBMIT_OPTS": archives.of_spark(env, state, java, Path(jars)),
     }
 
 

@@ -115,7 +115,7 @@ def command(config: Config, state: State, java: str) -> tuple[str, ...]:
     jars = builds.named("cassandra")
     return (
         *jvm.command(java, config.cassandra_heap_mb, state),
-        *archives.shared_or_listed(archives.CASSANDRA, archives.CASSANDRA, state),
+        *archives.shared_or_listed(archives.file(archives.CASSANDRA, java), archives.CASSANDRA, state),
         *options(state, state.config, jars, agent(config)),
         MAIN,
     )

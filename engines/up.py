@@ -106,7 +106,7 @@ def up(outer: Mapping[str, str], only: tuple[str, ...] = ()) -> None:
         say(f"the pages are at {pages(plan.config)}")
     told = join.join(plan.room(what.WATCHERS), state, plan.java, start.news)
     if plan.whole:
-        with suppress(supervise.NotRunning):  # it was stopped meanwhile
+        with suppress(supervise.NotRunning, supervise.CannotSupervise):  # it is stopped meanwhile
             archives.make({name: one.pid for name, one in supervise.processes(state).items()}, state, plan.env)
     say("\n".join([ending(plan), *(f"Not watched: {sentence}" for sentence in told)]))
 
@@ -279,14 +279,15 @@ class Start:
             nonlocal said
             late = time.monotonic() - said > NEWS_EVERY_S
             if not late and not ready.lanes(conf.host, conf.spark_metrics_port):
-                return False  # they would not be there: the stores are not asked in vain
+                return False  # no batch yet: the stores are hardly asked in vain
             now = hops.read(self.plan.env)
             if late:
                 said = time.monotonic()
                 self.news("users", ", ".join(f"{name} {hops.text(now.get(name))}" for name in hops.AT_START))
             return hops.flows(first, now)
 
-        self.until(flowing, "users in both stores", every_s=ASK_HOPS_EVERY_S)
+        if not hops.flows(first, first):  # a source that has sent everything
+            self.until(flowing, "users in both stores", every_s=ASK_HOPS_EVERY_S)
         self.news("users", "are in both stores")
 
     def until(self, so: Callable[[], bool], name: str, every_s: float = ASK_EVERY_S) -> None:

@@ -1,6 +1,6 @@
 """What the measures are made of, without an engine: quantiles, marks, messages, ports."""
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from dotenv import dotenv_values
 
-from bench import growth, limits, system, viewers
+from bench import draining, growth, limits, system, viewers
 from bench.__main__ import MEASURES, main, parser, run
 from bench.latency import quantile
 from bench.notebook import Notebook
@@ -113,6 +113,24 @@ def test_a_measure_that_fails_takes_only_its_own_figures_with_it(monkeypatch):
     assert [one.what for one in book.samples if one.subject == "two"] == ["first", "second"]
     assert book.absent == {f"first, {__name__}.fails": "TimeoutError: late"}
     assert book.failed
+
+
+@pytest.mark.parametrize("measure", [draining.traces, draining.trial, growth.checkpoints, growth.days, viewers.few])
+def test_lanes_that_are_started_anew_find_what_was_filled_for_them(measure, monkeypatch):
+    """Those that measures share would read it, if they were not ended before."""
+    order: list[str] = []
+
+    def filled(*_):
+        order.append("filled")
+        raise InterruptedError
+
+    monkeypatch.setattr("bench.growth.total", lambda *_: None)
+    monkeypatch.setattr("bench.viewers.summed", filled)
+    of = SimpleNamespace(sharing=ExitStack(), fill=filled, held=lambda _: nullcontext())
+    of.sharing.callback(order.append, "ended")
+    with pytest.raises(InterruptedError):
+        measure(of, Notebook(SHORT))
+    assert order == ["ended", "filled"]
 
 
 def test_an_earlier_result_that_is_none_stops_before_anything_starts(tmp_path, capsys):

@@ -1,25 +1,37 @@
-"""Archives of classes: made by a real Java of what it listed, mapped by its next start, removed when that refuses."""
+"""Archives of classes: a real Java makes them of what it listed, maps them at its next start, and they fit no other."""
 
 import os
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 import pytest
 
-from engines import archives, brokers, tools
+from engines import archives, brokers, builds, tools
 from observability import lock
 
 SHARED = "source: shared objects file"
 TOOL = "kafka.tools.StorageTool"
+KAFKA_1 = archives.PROGRAMS[archives.KAFKA]
 
 
 @pytest.fixture
-def archive(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "file", lambda engine: tmp_path / f"{engine}.jsa")
-    return tmp_path / "kafka.jsa"
+def own_folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setattr(archives, "folder", lambda engine: tmp_path / engine)
+    (tmp_path / archives.KAFKA).mkdir()
+    return tmp_path / archives.KAFKA
+
+
+@pytest.fixture
+def java(env) -> str:
+    found = tools.java(env)
+    assert found is not None
+    return found.home
 
 
 @contextmanager
@@ -32,60 +44,82 @@ def sleeping(*words: str) -> Iterator[psutil.Popen]:
         process.wait()
 
 
+def left(folder: Path) -> list[str]:
+    return sorted(one.name for one in folder.iterdir() if not one.name.endswith(".lock"))
+
+
 @pytest.mark.engines
-def test_java_maps_what_it_listed(archive, state, env):
-    java = tools.java(env)
-    assert java is not None
+def test_java_maps_what_it_listed(own_folder, state, env, java):
+    archive = archives.file(archives.KAFKA, java)
+    (own_folder / "kafka-of_another.jsa").touch()
 
     def command(*options: str) -> list[str]:
-        return [f"{java.home}/bin/java", *options, "-cp", brokers.classpath(), TOOL, "random-uuid"]
+        return [f"{java}/bin/java", *options, "-cp", brokers.classpath(), TOOL, "random-uuid"]
 
-    (option,) = archives.shared_or_listed(archives.KAFKA, "kafka-1", state)
-    listing = command(option)
+    def make() -> None:
+        archives.once(listing, own_folder, state, env, time.monotonic() + 60)
+
+    listing = command(*archives.shared_or_listed(archive, KAFKA_1, state))
     subprocess.run(listing, check=True, timeout=60, stdout=subprocess.DEVNULL)
-    with lock.alone(archive.with_name(f".{archive.name}.lock"), "a start that is making it"):
-        archives.once(listing, archive, state, env)
+    with lock.alone(own_folder / ".kafka.jsa.lock", "a start that is making it"):
+        make()
     assert not archive.exists()
-    archives.once(listing, archive, state, env)
+    make()
 
-    (option,) = archives.shared_or_listed(archives.KAFKA, "kafka-1", state)
-    mapping = command(option, "-Xlog:class+load")
+    mapping = command(*archives.shared_or_listed(archive, KAFKA_1, state), "-Xlog:class+load")
     loaded = subprocess.run(mapping, check=True, timeout=60, capture_output=True, text=True).stdout
     assert [line for line in loaded.splitlines() if TOOL in line and SHARED in line]
-    assert not list(archive.parent.glob("*.part"))
+    assert left(own_folder) == [archive.name]
     assert not list(state.tmp.glob("*.whole"))
 
 
 @pytest.mark.engines
-def test_what_java_cannot_make_an_archive_of_is_said_and_leaves_nothing(archive, state, env, capsys):
-    java = tools.java(env)
-    assert java is not None
-    (state.tmp / "kafka-1.classes").write_text("no class at all;\n")
-    archives.dump(
-        [f"{java.home}/bin/java", f"{archives.LIST}{state.tmp}/kafka-1.classes", "-cp", "/no"], archive, state, env
-    )
-    archives.dump([f"{java.home}/bin/java", f"{archives.LIST}{state.tmp}/none", "-cp", "/no"], archive, state, env)
-    said = capsys.readouterr().out
-    assert said.count("kafka: no archive") == 2, said
-    assert not archive.exists()
-    assert not list(archive.parent.glob("*.part"))
+@pytest.mark.parametrize("listed", ["no class at all;\n", None])
+def test_what_java_cannot_make_an_archive_of_is_said_and_leaves_nothing(own_folder, state, env, java, capsys, listed):
+    file = state.tmp / "kafka-0123.classes"
+    if listed is not None:
+        file.write_text(listed)
+    command = [f"{java}/bin/java", f"{archives.LIST}{file}", "-cp", "/no"]
+    archives.once(command, own_folder, state, env, time.monotonic() + 60)
+    assert "kafka-0123: no archive" in capsys.readouterr().out
+    assert left(own_folder) == []
 
 
-def test_an_archive_that_is_not_mapped_is_removed(archive, state, env):
-    archive.write_bytes(b"of another Java")
-    with sleeping(*archives.shared(archives.KAFKA)) as process:
-        archives.make({"kafka-1": process.pid}, state, env)
-    assert not archive.exists()
+def test_an_archive_is_of_one_java_and_of_the_jars_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(builds, "named", lambda name: tmp_path)
+    jar, home = tmp_path / "a.jar", tmp_path / "java"
+    jar.write_bytes(b"one")
+    home.mkdir()
+    found = [archives.file(archives.KAFKA, str(home))]
+    (home / "release").write_text('JAVA_VERSION="17.0.16"')
+    found.append(archives.file(archives.KAFKA, str(home)))
+    os.utime(jar, (1, 1))
+    found.append(archives.file(archives.KAFKA, str(home)))
+    shutil.copy2(jar, tmp_path / "b.jar")
+    found.append(archives.file(archives.KAFKA, str(home)))
+    assert len(set(found)) == 4
+    assert found[-1] == archives.file(archives.KAFKA, str(home))
 
 
-def test_one_that_is_mapped_stays(archive, state, env, monkeypatch):
-    archive.write_bytes(b"of this Java")
-    with sleeping(*archives.shared(archives.KAFKA)) as process:
-        monkeypatch.setattr(archives, "maps", lambda pid, file: (pid, file) == (process.pid, archive))
-        archives.make({"kafka-1": process.pid}, state, env)
-    assert archive.exists()
+def test_only_one_broker_lists_its_classes(state):
+    archive = Path("/no/such/kafka-0123.jsa")
+    assert archives.shared_or_listed(archive, KAFKA_1, state) == (f"{archives.LIST}{state.tmp}/kafka-0123.classes",)
+    assert archives.shared_or_listed(archive, "kafka-2", state) == ()
 
 
-def test_a_process_maps_what_is_in_its_memory_table():
-    assert archives.maps(os.getpid(), os.path.realpath(sys.executable))
-    assert not archives.maps(os.getpid(), "/no/such/archive")
+def test_sparks_driver_has_one_where_java_would_take_it(state, tmp_path):
+    def options(**env: str) -> str:
+        return archives.of_spark({"SPARK_MASTER": "local[2]"} | env, state, "/no/java", tmp_path)
+
+    assert options().startswith(' "-XX:')
+    assert options(SPARK_SUBMIT_OPTS="-Dmine=1").startswith('-Dmine=1 "-XX:')
+    assert options(SPARK_MASTER="spark://there:7077", SPARK_SUBMIT_OPTS="-Dmine=1") == "-Dmine=1"
+    assert options(SPARK_CONF_DIR="/etc/spark") == ""
+
+
+def test_whoever_lists_below_a_program_is_found(state):
+    with sleeping(f"{archives.LIST}/there", "-cp", "/jars/*") as process:
+        (words,) = archives.listing(os.getpid())
+        assert words == process.cmdline()
+        assert list(archives.listing(process.pid)) == [words]
+    assert list(archives.listing(0)) == []

@@ -225,8 +225,8 @@ def running(first_port: int, **settings: str) -> Iterator[Stack]:
     outer = {key: value for key, value in os.environ.items() if not key.startswith("VIGIE_")}
     ports = {name: str(first_port + int(number)) for name, number in map(str.split, PORTS)}
     made = Stack(outer | ports | RUN | settings | {"VIGIE_STATE": str(folder)}, State(folder))
-    started = made.run("engines", "up", timeout_s=400)
     try:
+        started = made.run("engines", "up", timeout_s=400)
         assert started.returncode == 0, started.stdout + started.stderr
         yield made
     finally:

@@ -7,6 +7,7 @@ import stat
 import time
 from contextlib import suppress
 from ipaddress import ip_address
+from pathlib import Path
 
 import psutil
 import pytest
@@ -137,15 +138,14 @@ def test_the_jvm_of_the_lanes_has_room_for_its_code(stack):
 
 
 def test_every_java_starts_from_an_archive_of_its_classes_or_has_left_one(stack):
-    found = {
-        engine: list(archives.javas(supervise.pid(stack.state, program)))
-        for engine, program in archives.PROGRAMS.items()
-    }
-    assert {engine: len(javas) for engine, javas in found.items()} == dict.fromkeys(archives.PROGRAMS, 1)
-    for engine, (java,) in found.items():
-        archive = archives.file(engine)
+    for engine, program in archives.PROGRAMS.items():
+        tree = [one := psutil.Process(supervise.pid(stack.state, program)), *one.children(recursive=True)]
+        (java,) = (one for one in tree if one.name() == "java")
+        options = [word for word in java.cmdline() if word.startswith((archives.USE, archives.LIST))]
+        archive = archives.folder(engine) / f"{Path(options[0].partition('=')[2]).stem}.jsa"
         assert stack.until(archive.is_file, 200), engine  # the other system of these tests may be making it
-        assert f"{archives.USE}{archive}" not in java.cmdline() or archives.maps(java.pid, archive), engine
+        if options[0].startswith(archives.USE):
+            assert str(archive.resolve()) in Path(f"/proc/{java.pid}/maps").read_text(), engine
 
 
 def of_spark(stack) -> str:
