@@ -43,7 +43,7 @@ WHOLE = Size(
     messages=24_000,
     slow_s=60,
     rates=(10, 66, 300, 1000, 1500),
-    settle_s=6,
+    settle_s=4,
     watch_s=20,
     rest_s=15,
     backlogs=(10_000, 50_000),
@@ -54,7 +54,7 @@ WHOLE = Size(
     batches=(),
     summed=1_000_000,
     viewers=20,
-    viewed_s=40,
+    viewed_s=30,
     viewed_long_s=600,
 )
 LONG = replace(

@@ -24,6 +24,9 @@ LOCAL_FILES = "com.globalmentor.apache.hadoop.fs.NakedLocalFileSystem"
 CHECKPOINT_FILES = "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
 PROMETHEUS = "org.apache.spark.metrics.sink.PrometheusServlet"
 ROCKSDB = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
+# For a heart in this very process. Who stood still for more than Spark's own two minutes (a paused machine) would lose
+# its only executor, itself, and end ten minutes later as "unable to send heartbeats".
+PATIENCE_MS = str(7 * 24 * 3600 * 1000)
 Count = Annotated[int, Meta(ge=1)]
 SCRATCH = Path("tmp", "spark")  # below the state folder
 
@@ -105,6 +108,7 @@ def start(wanted: Settings) -> SparkSession:
             "spark.driver.extraClassPath": ":".join(jars),  # spark-submit needs LOCAL_FILES before it has spark.jars
             "spark.hadoop.fs.file.impl": LOCAL_FILES,
             "spark.sql.streaming.checkpointFileManagerClass": CHECKPOINT_FILES,
+            "spark.storage.blockManagerHeartbeatTimeoutMs": PATIENCE_MS,
         }
     else:
         options["spark.jars"] = ",".join(jars)

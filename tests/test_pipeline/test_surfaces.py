@@ -137,6 +137,15 @@ def test_the_jvm_of_the_lanes_has_room_for_its_code(stack):
     assert int(code["max"]) == 128 * 2**20
 
 
+def test_lanes_that_stood_still_keep_their_executor(stack):
+    """
+    Spark's own two minutes are too long for a test. With three seconds instead, the lanes ended by themselves after four
+    stops of eight seconds and sixty heartbeats: "unable to send heartbeats to driver".
+    """
+    said = requests.get(f"{of_spark(stack)}/environment", timeout=10).json()["sparkProperties"]
+    assert int(dict(said)["spark.storage.blockManagerHeartbeatTimeoutMs"]) > 24 * 3600 * 1000
+
+
 def test_every_java_starts_from_an_archive_of_its_classes_or_has_left_one(stack):
     for engine, program in archives.PROGRAMS.items():
         tree = [one := psutil.Process(supervise.pid(stack.state, program)), *one.children(recursive=True)]
