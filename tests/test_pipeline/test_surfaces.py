@@ -139,7 +139,7 @@ def test_the_jvm_of_the_lanes_has_room_for_its_code(stack):
 
 def test_lanes_that_stood_still_keep_their_executor(stack):
     """
-    Spark's own two minutes are too long for a test. With three seconds instead, the lanes ended by themselves after four
+    Spark's own two minutes are too long for a test. With three seconds instead the lanes ended by themselves, after two
     stops of eight seconds and sixty heartbeats: "unable to send heartbeats to driver".
     """
     said = requests.get(f"{of_spark(stack)}/environment", timeout=10).json()["sparkProperties"]
