@@ -61,11 +61,11 @@ def shared(archive: Path) -> tuple[str, ...]:
 
 def shared_or_listed(archive: Path, program: str, state: State) -> tuple[str, ...]:
     """The option of a start: to map the archive, or, of one program for each, to list what it would have."""
-    listed = (f"{LIST}{state.tmp / archive.stem}.classes",) if program in PROGRAMS.values() else ()
+    listed = (f"{LIST}{state.tmp / program}.classes",) if program in PROGRAMS.values() else ()
     return shared(archive) or listed
 
 
-def of_spark(env: Mapping[str, str], state: State, java: str, more: Path) -> str:
+def of_spark(env: Mapping[str, str], state: State, java: str) -> str:
     """
     The same as options of Spark's driver, with those that the user has.
 
@@ -75,7 +75,7 @@ def of_spark(env: Mapping[str, str], state: State, java: str, more: Path) -> str
     theirs = env.get("SPARK_SUBMIT_OPTS", "")
     if not env["SPARK_MASTER"].startswith("local") or env.get("SPARK_CONF_DIR"):
         return theirs
-    ours = shared_or_listed(file(SPARK, java, more), SPARK, state)
+    ours = shared_or_listed(file(SPARK, java, *besides(SPARK, env)), SPARK, state)
     return " ".join((theirs, *(f'"{option}"' for option in ours)))
 
 
@@ -85,7 +85,10 @@ def make(pids: Mapping[str, int], state: State, env: Mapping[str, str]) -> None:
     for engine, program in PROGRAMS.items():
         with suppress(psutil.Error, OSError):  # it has ended meanwhile; the disk is full
             for command in listing(pids.get(program, 0)):
-                once(command, folder(engine), state, env, ends)
+                archive = file(
+                    engine, str(Path(command[0]).parent.parent), *besides(engine, env)
+                )  # now the jars are there
+                once(command, archive, state, env, ends)
 
 
 def listing(pid: int) -> Iterator[list[str]]:
@@ -98,28 +101,34 @@ def listing(pid: int) -> Iterator[list[str]]:
                 yield words
 
 
-def once(command: Sequence[str], where: Path, state: State, env: Mapping[str, str], ends: float) -> None:
-    """`dump` in this folder, unless it is done, or another start is at it: it may be of several systems."""
-    listed = Path(next(word.removeprefix(LIST) for word in command if word.startswith(LIST)))
-    archive, engine = where / f"{listed.stem}.jsa", listed.stem.rpartition("-")[0]
+def besides(engine: str, env: Mapping[str, str]) -> tuple[Path, ...]:
+    """The folders of jars that an engine has besides its own."""
+    return (Path(env["VIGIE_SPARK_JARS"]),) if engine == SPARK else ()
+
+
+def once(command: Sequence[str], archive: Path, state: State, env: Mapping[str, str], ends: float) -> None:
+    """`dump`, unless it is done, or another start is at it: the archive may be of several systems."""
+    where, engine = archive.parent, archive.stem.rpartition("-")[0]
     if not os.access(where, os.W_OK):
         return
     with suppress(lock.Held), lock.alone(where / f".{engine}.jsa.lock", "another start makes it"):
         if not archive.exists():
             say(f"  making an archive of {engine}'s classes: once, for quicker starts")
             old = [one for one in where.glob(f"{engine}-*.jsa") if one != archive]
-            if dump(command, listed, archive, dict(env) | {MARK: str(state.root)}, ends - time.monotonic()):
+            if dump(command, archive, dict(env) | {MARK: str(state.root)}, ends - time.monotonic()):
                 for one in old:
                     one.unlink(missing_ok=True)
 
 
-def dump(command: Sequence[str], listed: Path, archive: Path, env: Mapping[str, str], limit_s: float) -> bool:
+def dump(command: Sequence[str], archive: Path, env: Mapping[str, str], limit_s: float) -> bool:
     """
     Have the Java of this command line make an archive of the classes that are listed so far; whether it has.
 
     The archive appears when it is whole. What fails is said, and nothing is left of it.
     """
-    began, part, whole = time.monotonic(), archive.with_name(f".{archive.name}.part"), listed.with_suffix(".whole")
+    began, part = time.monotonic(), archive.with_name(f".{archive.name}.part")
+    listed = Path(next(word.removeprefix(LIST) for word in command if word.startswith(LIST)))
+    whole = listed.with_suffix(".whole")
     options = (f"-XX:SharedClassListFile={whole}", f"{USE}{part}", HEAP, *jvm.LEAN)
     try:
         whole.write_bytes(listed.read_bytes().rpartition(b"\n")[0] + b"\n")  # it may be in the middle of a line

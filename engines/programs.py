@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from engines import archives, brokers, builds, clocks, ready, ring, watchers, wires
 from engines.config import Config
@@ -125,7 +124,7 @@ def store(config: Config, state: State) -> str:
 
 def environment(env: Mapping[str, str], state: State, java: str) -> dict[str, str]:
     """The environment of every program: the settings, one Java, one Python, temporary files in the state folder."""
-    jars = env["VIGIE_SPARK_JARS"] or str(builds.named(SPARK))
+    env = {**env, "VIGIE_SPARK_JARS": env["VIGIE_SPARK_JARS"] or str(builds.named(SPARK))}
     return {
         **env,
         "JAVA_HOME": java,
@@ -133,9 +132,8 @@ def environment(env: Mapping[str, str], state: State, java: str) -> dict[str, st
         "PYSPARK_DRIVER_PYTHON": sys.executable,
         "PYTHONUNBUFFERED": "1",
         "TMPDIR": str(state.tmp),
-        "VIGIE_SPARK_JARS": jars,
         "SPARK_LAUNCHER_OPTS": "-XX:-UsePerfData",
-        "SPARK_SUBMIT_OPTS": archives.of_spark(env, state, java, Path(jars)),
+        "SPARK_SUBMIT_OPTS": archives.of_spark(env, state, java),
     }
 
 

@@ -57,7 +57,7 @@ def test_java_maps_what_it_listed(own_folder, state, env, java):
         return [f"{java}/bin/java", *options, "-cp", brokers.classpath(), TOOL, "random-uuid"]
 
     def make() -> None:
-        archives.once(listing, own_folder, state, env, time.monotonic() + 60)
+        archives.once(listing, archive, state, env, time.monotonic() + 60)
 
     listing = command(*archives.shared_or_listed(archive, KAFKA_1, state))
     subprocess.run(listing, check=True, timeout=60, stdout=subprocess.DEVNULL)
@@ -76,11 +76,11 @@ def test_java_maps_what_it_listed(own_folder, state, env, java):
 @pytest.mark.engines
 @pytest.mark.parametrize("listed", ["no class at all;\n", None])
 def test_what_java_cannot_make_an_archive_of_is_said_and_leaves_nothing(own_folder, state, env, java, capsys, listed):
-    file = state.tmp / "kafka-0123.classes"
+    file = state.tmp / "kafka-1.classes"
     if listed is not None:
         file.write_text(listed)
     command = [f"{java}/bin/java", f"{archives.LIST}{file}", "-cp", "/no"]
-    archives.once(command, own_folder, state, env, time.monotonic() + 60)
+    archives.once(command, own_folder / "kafka-0123.jsa", state, env, time.monotonic() + 60)
     assert "kafka-0123: no archive" in capsys.readouterr().out
     assert left(own_folder) == []
 
@@ -103,13 +103,14 @@ def test_an_archive_is_of_one_java_and_of_the_jars_as_they_are(tmp_path, monkeyp
 
 def test_only_one_broker_lists_its_classes(state):
     archive = Path("/no/such/kafka-0123.jsa")
-    assert archives.shared_or_listed(archive, KAFKA_1, state) == (f"{archives.LIST}{state.tmp}/kafka-0123.classes",)
+    assert archives.shared_or_listed(archive, KAFKA_1, state) == (f"{archives.LIST}{state.tmp}/kafka-1.classes",)
     assert archives.shared_or_listed(archive, "kafka-2", state) == ()
 
 
 def test_sparks_driver_has_one_where_java_would_take_it(state, tmp_path):
     def options(**env: str) -> str:
-        return archives.of_spark({"SPARK_MASTER": "local[2]"} | env, state, "/no/java", tmp_path)
+        whole = {"SPARK_MASTER": "local[2]", "VIGIE_SPARK_JARS": str(tmp_path)} | env
+        return archives.of_spark(whole, state, "/no/java")
 
     assert options().startswith(' "-XX:')
     assert options(SPARK_SUBMIT_OPTS="-Dmine=1").startswith('-Dmine=1 "-XX:')

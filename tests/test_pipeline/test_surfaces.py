@@ -13,7 +13,7 @@ import psutil
 import pytest
 import requests
 
-from engines import archives, leftovers, supervise
+from engines import archives, builds, leftovers, supervise
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]
 
@@ -151,9 +151,11 @@ def test_every_java_starts_from_an_archive_of_its_classes_or_has_left_one(stack)
         tree = [one := psutil.Process(supervise.pid(stack.state, program)), *one.children(recursive=True)]
         (java,) = (one for one in tree if one.name() == "java")
         options = [word for word in java.cmdline() if word.startswith((archives.USE, archives.LIST))]
-        archive = archives.folder(engine) / f"{Path(options[0].partition('=')[2]).stem}.jsa"
+        more = archives.besides(engine, {"VIGIE_SPARK_JARS": str(builds.named(engine))})
+        archive = archives.file(engine, str(Path(java.cmdline()[0]).parent.parent), *more)
         assert stack.until(archive.is_file, 200), engine  # the other system of these tests may be making it
         if options[0].startswith(archives.USE):
+            assert options == [f"{archives.USE}{archive}"]
             assert str(archive.resolve()) in Path(f"/proc/{java.pid}/maps").read_text(), engine
 
 
