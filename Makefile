@@ -13,7 +13,7 @@ SHAPE := $(if $(BROKERS),VIGIE_BROKERS=$(BROKERS))
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s%s\n", $$1, $$2 }' Makefile
 
-up: tools ## everything runs and users are in both stores (BROKERS=1: the light shape, for 8 GB)
+up: tools ## everything runs and users are in both stores (BROKERS=1: the light shape, 3.9 GB of memory)
 	@$(SHAPE) $(PYTHON) -m engines up
 
 down: there ## everything stops; data and logs stay

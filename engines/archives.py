@@ -139,6 +139,7 @@ def dump(command: Sequence[str], archive: Path, env: Mapping[str, str], limit_s:
             timeout=max(1.0, limit_s),
             check=True,
         )
+        part.chmod(0o644)  # Java makes it so that `rm -r` would ask
         part.rename(archive)
     except (OSError, subprocess.SubprocessError) as error:
         said = (getattr(error, "stderr", None) or b"")[-500:].decode(errors="replace")
