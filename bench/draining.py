@@ -76,7 +76,7 @@ def peers(of: System, book: Notebook) -> None:
             if kind.absent:
                 book.absent[kind.name] = kind.absent
                 continue
-            limit_s = size.slow_s / 2 if kind.slow else WARM_S  # it has started, and has a batch under way
+            limit_s = max(25.0, size.slow_s / 2) if kind.slow else WARM_S  # it has started, and has a batch under way
             try:
                 started = warm(of, PAGE) if kind is LANES else reading(kind, of, limit_s)
                 readers.append(stack.enter_context(started))

@@ -27,8 +27,12 @@ from observability.settings import MARK
 KAFKA, CASSANDRA, SPARK = "kafka", "cassandra", "spark"
 PROGRAMS = {KAFKA: "kafka-1", CASSANDRA: CASSANDRA, SPARK: SPARK}  # whose list it is made of
 USE, LIST = "-XX:SharedArchiveFile=", "-XX:DumpLoadedClassList="
-LONGEST_S = 150  # for all of them: who waits for `make up` does not wait for these
+LONGEST_S = 240  # for all of them: who waits for `make up` does not wait for these
+LEAST_S = 20
 HEAP = "-Xmx512m"
+FREE = 1_000_000_000  # bytes of memory that must be there for one
+OLD_S = 7 * 24 * 3600  # what is of another Java or other jars, and no younger, is removed
+FOLDERS = ("SPARK_CONF_DIR", "HADOOP_CONF_DIR", "YARN_CONF_DIR", "SPARK_DIST_CLASSPATH", "SPARK_HOME")
 
 
 def folder(engine: str) -> Path:
@@ -39,10 +43,10 @@ def folder(engine: str) -> Path:
 def file(engine: str, java: str, *more: Path) -> Path:
     """The archive of an engine with this JAVA_HOME, its own jars and those of `more` folders; it may not be there."""
     told = hashlib.sha256(release.read_bytes() if (release := Path(java, "release")).is_file() else java.encode())
-    for place in (jars(engine), *more):
-        for jar in sorted(place.glob("*.jar")):
-            there = jar.stat()
-            told.update(f"{jar} {there.st_size} {there.st_mtime_ns}\n".encode())
+    classes = [*Path(java, "lib").glob("modules"), *(jar for one in (jars(engine), *more) for jar in one.glob("*.jar"))]
+    for one in sorted(classes):
+        there = one.stat()
+        told.update(f"{one} {there.st_size} {there.st_mtime_ns}\n".encode())
     return folder(engine) / f"{engine}-{told.hexdigest()[:12]}.jsa"
 
 
@@ -70,10 +74,10 @@ def of_spark(env: Mapping[str, str], state: State, java: str) -> str:
     The same as options of Spark's driver, with those that the user has.
 
     Only for the driver of this machine's own session: a cluster's has other jars, and Java takes no archive where the
-    class path has a folder, as that of a SPARK_CONF_DIR.
+    class path has a folder, as each of FOLDERS brings one.
     """
     theirs = env.get("SPARK_SUBMIT_OPTS", "")
-    if not env["SPARK_MASTER"].startswith("local") or env.get("SPARK_CONF_DIR"):
+    if not env["SPARK_MASTER"].startswith("local") or any(env.get(name) for name in FOLDERS):
         return theirs
     ours = shared_or_listed(file(SPARK, java, *besides(SPARK, env)), SPARK, state)
     return " ".join((theirs, *(f'"{option}"' for option in ours)))
@@ -96,9 +100,10 @@ def listing(pid: int) -> Iterator[list[str]]:
     if pid:
         process = psutil.Process(pid)
         for one in (process, *process.children(recursive=True)):
-            words = one.cmdline()
-            if any(word.startswith(LIST) for word in words) and "-cp" in words:
-                yield words
+            with suppress(psutil.Error):  # it has ended meanwhile
+                words = one.cmdline()
+                if any(word.startswith(LIST) for word in words) and "-cp" in words:
+                    yield words
 
 
 def besides(engine: str, env: Mapping[str, str]) -> tuple[Path, ...]:
@@ -109,20 +114,22 @@ def besides(engine: str, env: Mapping[str, str]) -> tuple[Path, ...]:
 def once(command: Sequence[str], archive: Path, state: State, env: Mapping[str, str], ends: float) -> None:
     """`dump`, unless it is done, or another start is at it: the archive may be of several systems."""
     where, engine = archive.parent, archive.stem.rpartition("-")[0]
-    if not os.access(where, os.W_OK):
+    left_s, free = ends - time.monotonic(), psutil.virtual_memory().available
+    if left_s < LEAST_S or free < FREE or not os.access(where, os.W_OK):
         return
     with suppress(lock.Held), lock.alone(where / f".{engine}.jsa.lock", "another start makes it"):
-        if not archive.exists():
-            say(f"  making an archive of {engine}'s classes: once, for quicker starts")
-            old = [one for one in where.glob(f"{engine}-*.jsa") if one != archive]
-            if dump(command, archive, dict(env) | {MARK: str(state.root)}, ends - time.monotonic()):
-                for one in old:
-                    one.unlink(missing_ok=True)
+        if archive.exists():
+            return
+        for one in [*where.glob(f".{engine}-*.part"), *where.glob(f"{engine}-*.jsa")]:
+            if one.suffix == ".part" or one.stat().st_mtime < time.time() - OLD_S:
+                one.unlink(missing_ok=True)
+        say(f"  making an archive of {engine}'s classes, for quicker starts")
+        dump(command, archive, dict(env) | {MARK: str(state.root)}, left_s)
 
 
-def dump(command: Sequence[str], archive: Path, env: Mapping[str, str], limit_s: float) -> bool:
+def dump(command: Sequence[str], archive: Path, env: Mapping[str, str], limit_s: float) -> None:
     """
-    Have the Java of this command line make an archive of the classes that are listed so far; whether it has.
+    Have the Java of this command line make an archive of the classes that are listed so far.
 
     The archive appears when it is whole. What fails is said, and nothing is left of it.
     """
@@ -136,7 +143,7 @@ def dump(command: Sequence[str], archive: Path, env: Mapping[str, str], limit_s:
             [*GENTLE, command[0], "-Xshare:dump", *options, "-cp", command[command.index("-cp") + 1]],
             env=env,
             capture_output=True,
-            timeout=max(1.0, limit_s),
+            timeout=limit_s,
             check=True,
         )
         part.chmod(0o644)  # Java makes it so that `rm -r` would ask
@@ -144,9 +151,8 @@ def dump(command: Sequence[str], archive: Path, env: Mapping[str, str], limit_s:
     except (OSError, subprocess.SubprocessError) as error:
         said = (getattr(error, "stderr", None) or b"")[-500:].decode(errors="replace")
         say(f"  {archive.stem}: no archive, so starts stay as slow as they are: {error} {said}")
-        return False
+    else:
+        say(f"  {archive.stem:<12} {time.monotonic() - began:4.0f} s  done, {archive.stat().st_size / 1e6:.0f} MB")
     finally:
         part.unlink(missing_ok=True)
         whole.unlink(missing_ok=True)
-    say(f"  {archive.stem:<12} {time.monotonic() - began:4.0f} s  done, {archive.stat().st_size / 1e6:.0f} MB")
-    return True

@@ -37,6 +37,7 @@ def main() -> None:
         .config("spark.ui.port", os.environ["VIGIE_SPARK_UI_PORT"])
         .config("spark.local.dir", os.environ["TMPDIR"])
         .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.storage.blockManagerHeartbeatTimeoutMs", str(24 * 3600 * 1000))  # it is held for minutes
         .getOrCreate()
     )
     spark.sparkContext.setLogLevel("ERROR")

@@ -51,7 +51,10 @@ def left(folder: Path) -> list[str]:
 @pytest.mark.engines
 def test_java_maps_what_it_listed(own_folder, state, env, java):
     archive = archives.file(archives.KAFKA, java)
-    (own_folder / "kafka-of_another.jsa").touch()
+    another, old = own_folder / "kafka-of_another.jsa", own_folder / "kafka-of_old.jsa"
+    for one in (another, old, own_folder / ".kafka-killed.jsa.part"):
+        one.touch()
+    os.utime(old, (1, 1))
 
     def command(*options: str) -> list[str]:
         return [f"{java}/bin/java", *options, "-cp", brokers.classpath(), TOOL, "random-uuid"]
@@ -69,7 +72,7 @@ def test_java_maps_what_it_listed(own_folder, state, env, java):
     mapping = command(*archives.shared_or_listed(archive, KAFKA_1, state), "-Xlog:class+load")
     loaded = subprocess.run(mapping, check=True, timeout=60, capture_output=True, text=True).stdout
     assert [line for line in loaded.splitlines() if TOOL in line and SHARED in line]
-    assert left(own_folder) == [archive.name]
+    assert left(own_folder) == sorted([archive.name, another.name])
     assert not list(state.tmp.glob("*.whole"))
 
 
@@ -97,8 +100,27 @@ def test_an_archive_is_of_one_java_and_of_the_jars_as_they_are(tmp_path, monkeyp
     found.append(archives.file(archives.KAFKA, str(home)))
     shutil.copy2(jar, tmp_path / "b.jar")
     found.append(archives.file(archives.KAFKA, str(home)))
-    assert len(set(found)) == 4
+    (home / "lib").mkdir()
+    (home / "lib" / "modules").touch()
+    found.append(archives.file(archives.KAFKA, str(home)))
+    assert len(set(found)) == 5
     assert found[-1] == archives.file(archives.KAFKA, str(home))
+
+
+def test_sparks_archive_is_also_of_the_jars_for_kafka(tmp_path):
+    env = {"VIGIE_SPARK_JARS": str(tmp_path)}
+    before = archives.file(archives.SPARK, "/no/java", *archives.besides(archives.SPARK, env))
+    (tmp_path / "connector.jar").touch()
+    assert archives.file(archives.SPARK, "/no/java", *archives.besides(archives.SPARK, env)) != before
+    assert archives.besides(archives.KAFKA, env) == ()
+
+
+def test_none_is_made_without_room_or_time(own_folder, state, env, monkeypatch):
+    archive = own_folder / "kafka-0123.jsa"
+    archives.once(["/no/java"], archive, state, env, time.monotonic() + archives.LEAST_S - 1)
+    monkeypatch.setattr(archives, "FREE", 2**60)
+    archives.once(["/no/java"], archive, state, env, time.monotonic() + 60)
+    assert list(own_folder.iterdir()) == []
 
 
 def test_only_one_broker_lists_its_classes(state):

@@ -153,7 +153,9 @@ def test_every_java_starts_from_an_archive_of_its_classes_or_has_left_one(stack)
         options = [word for word in java.cmdline() if word.startswith((archives.USE, archives.LIST))]
         more = archives.besides(engine, {"VIGIE_SPARK_JARS": str(builds.named(engine))})
         archive = archives.file(engine, str(Path(java.cmdline()[0]).parent.parent), *more)
-        assert stack.until(archive.is_file, 200), engine  # the other system of these tests may be making it
+        assert stack.until(archive.is_file, archives.LONGEST_S), (
+            engine
+        )  # the other system of these tests may be making it
         if options[0].startswith(archives.USE):
             assert options == [f"{archives.USE}{archive}"]
             assert str(archive.resolve()) in Path(f"/proc/{java.pid}/maps").read_text(), engine
