@@ -1,13 +1,17 @@
 """
 Class-data sharing: what the start of a Java engine loads is kept parsed and verified, and later starts map it.
 
-A JVM without an archive lists the classes that it loads. When users flow, `make up` has Java make an archive of each
-list, once. An archive's name has a hash of what Java asks before it takes one: its own version, and the jars.
+A JVM without an archive lists the classes that it loads. When users flow, `make up` begins a process that has Java make
+an archive of each list, gently, and does not wait for it. The name of an archive has a hash of what Java asks before it
+takes one: its own version, and the jars.
+
+`python -m engines.archives PROGRAM=PID ...` is that process.
 """
 
 import hashlib
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -22,13 +26,13 @@ from engines.console import say
 from engines.fetch import GENTLE
 from engines.state import State
 from observability import lock
-from observability.settings import MARK
+from observability.settings import MARK, ROOT
 
 KAFKA, CASSANDRA, SPARK = "kafka", "cassandra", "spark"
 PROGRAMS = {KAFKA: "kafka-1", CASSANDRA: CASSANDRA, SPARK: SPARK}  # whose list it is made of
 USE, LIST = "-XX:SharedArchiveFile=", "-XX:DumpLoadedClassList="
-LONGEST_S = 240  # for all of them: who waits for `make up` does not wait for these
-LEAST_S = 20
+LONGEST_S = 1200  # on processors that have much else to do
+LOG = "archives"
 HEAP = "-Xmx512m"
 FREE = 1_000_000_000  # bytes of memory that must be there for one
 OLD_S = 7 * 24 * 3600  # what is of another Java or other jars, and no younger, is removed
@@ -83,16 +87,28 @@ def of_spark(env: Mapping[str, str], state: State, java: str) -> str:
     return " ".join((theirs, *(f'"{option}"' for option in ours)))
 
 
-def make(pids: Mapping[str, int], state: State, env: Mapping[str, str]) -> None:
-    """Make the archives that are missing, of what the programs of these pids have listed; what fails is only said."""
-    ends = time.monotonic() + LONGEST_S
+def begin(pids: Mapping[str, int], state: State, env: Mapping[str, str]) -> bool:
+    """Begin to make what is missing of these programs' archives, in a process that `make down` ends; whether it has."""
+    with suppress(psutil.Error, OSError):  # a program has ended meanwhile; the disk is full
+        if any(not archive.exists() for _, archive in missing(pids, env)):
+            words = [f"{name}={pid}" for name, pid in pids.items() if name in PROGRAMS.values()]
+            marked = dict(env) | {MARK: str(state.root)}
+            with state.log(LOG).open("ab") as log:
+                command = [*GENTLE, sys.executable, "-m", "engines.archives", *words]
+                subprocess.Popen(command, cwd=ROOT, env=marked, stdout=log, stderr=log, start_new_session=True)
+            return True
+    return False
+
+
+def missing(pids: Mapping[str, int], env: Mapping[str, str]) -> Iterator[tuple[list[str], Path]]:
+    """
+    The command lines of the programs that list their classes, each with the archive that is to be made of its list.
+
+    An archive's name is asked for now, not at the start: before the first fetch there were no jars.
+    """
     for engine, program in PROGRAMS.items():
-        with suppress(psutil.Error, OSError):  # it has ended meanwhile; the disk is full
-            for command in listing(pids.get(program, 0)):
-                archive = file(
-                    engine, str(Path(command[0]).parent.parent), *besides(engine, env)
-                )  # now the jars are there
-                once(command, archive, state, env, ends)
+        for command in listing(pids.get(program, 0)):
+            yield command, file(engine, str(Path(command[0]).parent.parent), *besides(engine, env))
 
 
 def listing(pid: int) -> Iterator[list[str]]:
@@ -111,23 +127,24 @@ def besides(engine: str, env: Mapping[str, str]) -> tuple[Path, ...]:
     return (Path(env["VIGIE_SPARK_JARS"]),) if engine == SPARK else ()
 
 
-def once(command: Sequence[str], archive: Path, state: State, env: Mapping[str, str], ends: float) -> None:
+def once(command: Sequence[str], archive: Path, env: Mapping[str, str]) -> None:
     """`dump`, unless it is done, or another start is at it: the archive may be of several systems."""
     where, engine = archive.parent, archive.stem.rpartition("-")[0]
-    left_s, free = ends - time.monotonic(), psutil.virtual_memory().available
-    if left_s < LEAST_S or free < FREE or not os.access(where, os.W_OK):
+    if psutil.virtual_memory().available < FREE or not os.access(where, os.W_OK):
         return
-    with suppress(lock.Held), lock.alone(where / f".{engine}.jsa.lock", "another start makes it"):
-        if archive.exists():
-            return
-        for one in [*where.glob(f".{engine}-*.part"), *where.glob(f"{engine}-*.jsa")]:
-            if one.suffix == ".part" or one.stat().st_mtime < time.time() - OLD_S:
-                one.unlink(missing_ok=True)
-        say(f"  making an archive of {engine}'s classes, for quicker starts")
-        dump(command, archive, dict(env) | {MARK: str(state.root)}, left_s)
+    try:
+        with lock.alone(where / f".{engine}.jsa.lock", f"{archive.stem}: another start makes it"):
+            if archive.exists():
+                return
+            for one in [*where.glob(f".{engine}-*.part"), *where.glob(f"{engine}-*.jsa")]:
+                if one.suffix == ".part" or one.stat().st_mtime < time.time() - OLD_S:
+                    one.unlink(missing_ok=True)
+            dump(command, archive, env)
+    except lock.Held as held:
+        say(str(held))
 
 
-def dump(command: Sequence[str], archive: Path, env: Mapping[str, str], limit_s: float) -> None:
+def dump(command: Sequence[str], archive: Path, env: Mapping[str, str]) -> None:
     """
     Have the Java of this command line make an archive of the classes that are listed so far.
 
@@ -140,19 +157,32 @@ def dump(command: Sequence[str], archive: Path, env: Mapping[str, str], limit_s:
     try:
         whole.write_bytes(listed.read_bytes().rpartition(b"\n")[0] + b"\n")  # it may be in the middle of a line
         subprocess.run(
-            [*GENTLE, command[0], "-Xshare:dump", *options, "-cp", command[command.index("-cp") + 1]],
-            env=env,
+            [command[0], "-Xshare:dump", *options, "-cp", command[command.index("-cp") + 1]],
+            env=dict(env),
             capture_output=True,
-            timeout=limit_s,
+            timeout=LONGEST_S,
             check=True,
         )
         part.chmod(0o644)  # Java makes it so that `rm -r` would ask
         part.rename(archive)
     except (OSError, subprocess.SubprocessError) as error:
         said = (getattr(error, "stderr", None) or b"")[-500:].decode(errors="replace")
-        say(f"  {archive.stem}: no archive, so starts stay as slow as they are: {error} {said}")
+        say(f"{archive.stem}: no archive, so starts stay as slow as they are: {error} {said}")
     else:
-        say(f"  {archive.stem:<12} {time.monotonic() - began:4.0f} s  done, {archive.stat().st_size / 1e6:.0f} MB")
+        say(f"{archive.stem}: {time.monotonic() - began:4.0f} s  done, {archive.stat().st_size / 1e6:.0f} MB")
     finally:
         part.unlink(missing_ok=True)
         whole.unlink(missing_ok=True)
+
+
+def main(words: Sequence[str], env: Mapping[str, str]) -> None:
+    """Make what is missing, one after the other; what fails is said, and costs nothing but a slower start."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing half done stays
+    pids = {name: int(pid) for name, _, pid in (word.partition("=") for word in words)}
+    for command, archive in missing(pids, env):
+        with suppress(OSError):  # the disk is full
+            once(command, archive, env)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:], os.environ)

@@ -107,7 +107,8 @@ def up(outer: Mapping[str, str], only: tuple[str, ...] = ()) -> None:
     told = join.join(plan.room(what.WATCHERS), state, plan.java, start.news)
     if plan.whole:
         with suppress(supervise.NotRunning, supervise.CannotSupervise):  # it is stopped meanwhile
-            archives.make({name: one.pid for name, one in supervise.processes(state).items()}, state, plan.env)
+            if archives.begin({name: one.pid for name, one in supervise.processes(state).items()}, state, plan.env):
+                say(f"archives of Java's classes are made meanwhile, for quicker starts: {state.log(archives.LOG)}")
     say("\n".join([ending(plan), *(f"Not watched: {sentence}" for sentence in told)]))
 
 

@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,7 +59,7 @@ def test_java_maps_what_it_listed(own_folder, state, env, java):
         return [f"{java}/bin/java", *options, "-cp", brokers.classpath(), TOOL, "random-uuid"]
 
     def make() -> None:
-        archives.once(listing, archive, state, env, time.monotonic() + 60)
+        archives.once(listing, archive, env)
 
     listing = command(*archives.shared_or_listed(archive, KAFKA_1, state))
     subprocess.run(listing, check=True, timeout=60, stdout=subprocess.DEVNULL)
@@ -83,7 +82,7 @@ def test_what_java_cannot_make_an_archive_of_is_said_and_leaves_nothing(own_fold
     if listed is not None:
         file.write_text(listed)
     command = [f"{java}/bin/java", f"{archives.LIST}{file}", "-cp", "/no"]
-    archives.once(command, own_folder / "kafka-0123.jsa", state, env, time.monotonic() + 60)
+    archives.once(command, own_folder / "kafka-0123.jsa", env)
     assert "kafka-0123: no archive" in capsys.readouterr().out
     assert left(own_folder) == []
 
@@ -115,12 +114,15 @@ def test_sparks_archive_is_also_of_the_jars_for_kafka(tmp_path):
     assert archives.besides(archives.KAFKA, env) == ()
 
 
-def test_none_is_made_without_room_or_time(own_folder, state, env, monkeypatch):
-    archive = own_folder / "kafka-0123.jsa"
-    archives.once(["/no/java"], archive, state, env, time.monotonic() + archives.LEAST_S - 1)
+def test_none_is_made_without_room(own_folder, env, monkeypatch):
     monkeypatch.setattr(archives, "FREE", 2**60)
-    archives.once(["/no/java"], archive, state, env, time.monotonic() + 60)
+    archives.once(["/no/java"], own_folder / "kafka-0123.jsa", env)
     assert list(own_folder.iterdir()) == []
+
+
+def test_nothing_is_begun_where_nobody_lists(state, env):
+    assert not archives.begin({KAFKA_1: os.getpid(), "kafka-2": 0}, state, env)
+    assert not state.log(archives.LOG).exists()
 
 
 def test_only_one_broker_lists_its_classes(state):
