@@ -27,7 +27,7 @@ import requests
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from engines import config, programs, supervise, tools
+from engines import archives, config, programs, supervise, tools
 from engines.state import State
 from observability import retry, settings
 from services import hops
@@ -271,6 +271,7 @@ def running(**changed: str) -> Iterator[System]:
         assert java is not None, "it has started"  # noqa: S101
         made = System(programs.environment(env, state, java.home), state, float(found[1]))
         until(lambda: all_read(made), UP_S, "the first users in both stores")
+        until(lambda: not archives.at_work(state), UP_S, "archives of classes")  # who measures has the machine alone
         supervise.stop(state, programs.INGEST, programs.SPARK, programs.DASHBOARD)
         made.read[LANES] = dict.fromkeys(("raw", "stats"), made.users)  # by the lanes of its start
         with made.sharing:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psutil
 
-from engines import builds, jvm
+from engines import builds, jvm, leftovers
 from engines.console import say
 from engines.fetch import GENTLE
 from engines.state import State
@@ -33,6 +33,7 @@ PROGRAMS = {KAFKA: "kafka-1", CASSANDRA: CASSANDRA, SPARK: SPARK}  # whose list 
 USE, LIST = "-XX:SharedArchiveFile=", "-XX:DumpLoadedClassList="
 LONGEST_S = 1200  # on processors that have much else to do
 LOG = "archives"
+MODULE = "engines.archives"
 HEAP = "-Xmx512m"
 FREE = 1_000_000_000  # bytes of memory that must be there for one
 OLD_S = 7 * 24 * 3600  # what is of another Java or other jars, and no younger, is removed
@@ -94,10 +95,17 @@ def begin(pids: Mapping[str, int], state: State, env: Mapping[str, str]) -> bool
             words = [f"{name}={pid}" for name, pid in pids.items() if name in PROGRAMS.values()]
             marked = dict(env) | {MARK: str(state.root)}
             with state.log(LOG).open("ab") as log:
-                command = [*GENTLE, sys.executable, "-m", "engines.archives", *words]
+                command = [*GENTLE, sys.executable, "-m", MODULE, *words]
                 subprocess.Popen(command, cwd=ROOT, env=marked, stdout=log, stderr=log, start_new_session=True)
             return True
     return False
+
+
+def at_work(state: State) -> bool:
+    """Whether such a process of this system is not done yet."""
+    with suppress(psutil.Error):
+        return any(MODULE in one.cmdline() for one in leftovers.marked(state.root))
+    return True  # it has just ended: to be asked again
 
 
 def missing(pids: Mapping[str, int], env: Mapping[str, str]) -> Iterator[tuple[list[str], Path]]:
