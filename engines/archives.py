@@ -90,22 +90,34 @@ def of_spark(env: Mapping[str, str], state: State, java: str) -> str:
 
 def begin(pids: Mapping[str, int], state: State, env: Mapping[str, str]) -> bool:
     """Begin to make what is missing of these programs' archives, in a process that `make down` ends; whether it has."""
-    with suppress(psutil.Error, OSError):  # a program has ended meanwhile; the disk is full
+    if at_work(state):
+        return True
+    with suppress(OSError):  # the disk is full
         if any(not archive.exists() for _, archive in missing(pids, env)):
             words = [f"{name}={pid}" for name, pid in pids.items() if name in PROGRAMS.values()]
             marked = dict(env) | {MARK: str(state.root)}
             with state.log(LOG).open("ab") as log:
                 command = [*GENTLE, sys.executable, "-m", MODULE, *words]
-                subprocess.Popen(command, cwd=ROOT, env=marked, stdout=log, stderr=log, start_new_session=True)
+                subprocess.Popen(
+                    command,
+                    cwd=ROOT,
+                    env=marked,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
             return True
     return False
 
 
 def at_work(state: State) -> bool:
     """Whether such a process of this system is not done yet."""
-    with suppress(psutil.Error):
-        return any(MODULE in one.cmdline() for one in leftovers.marked(state.root))
-    return True  # it has just ended: to be asked again
+    found = []
+    for one in leftovers.marked(state.root):
+        with suppress(psutil.Error):  # it has just ended
+            found.append(MODULE in one.cmdline())
+    return any(found)
 
 
 def missing(pids: Mapping[str, int], env: Mapping[str, str]) -> Iterator[tuple[list[str], Path]]:
@@ -115,8 +127,14 @@ def missing(pids: Mapping[str, int], env: Mapping[str, str]) -> Iterator[tuple[l
     An archive's name is asked for now, not at the start: before the first fetch there were no jars.
     """
     for engine, program in PROGRAMS.items():
-        for command in listing(pids.get(program, 0)):
-            yield command, file(engine, str(Path(command[0]).parent.parent), *besides(engine, env))
+        try:
+            commands = list(listing(pids.get(program, 0)))
+        except psutil.Error:  # it has ended meanwhile: the next `make up` will find another
+            continue
+        for command in commands:
+            folders = (jars(engine), *besides(engine, env))
+            if all(str(one) in command[command.index("-cp") + 1] for one in folders):  # not of another version
+                yield command, file(engine, str(Path(command[0]).parent.parent), *folders[1:])
 
 
 def listing(pid: int) -> Iterator[list[str]]:
@@ -139,6 +157,7 @@ def once(command: Sequence[str], archive: Path, env: Mapping[str, str]) -> None:
     """`dump`, unless it is done, or another start is at it: the archive may be of several systems."""
     where, engine = archive.parent, archive.stem.rpartition("-")[0]
     if psutil.virtual_memory().available < FREE or not os.access(where, os.W_OK):
+        say(f"{archive.stem}: no archive: less than 1 GB of memory is free, or {where} may not be written")
         return
     try:
         with lock.alone(where / f".{engine}.jsa.lock", f"{archive.stem}: another start makes it"):
@@ -186,6 +205,7 @@ def dump(command: Sequence[str], archive: Path, env: Mapping[str, str]) -> None:
 def main(words: Sequence[str], env: Mapping[str, str]) -> None:
     """Make what is missing, one after the other; what fails is said, and costs nothing but a slower start."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing half done stays
+    say(f"archives of {' '.join(words)}")
     pids = {name: int(pid) for name, _, pid in (word.partition("=") for word in words)}
     for command, archive in missing(pids, env):
         with suppress(OSError):  # the disk is full
