@@ -14,6 +14,10 @@ import msgspec
 import pytest
 import requests
 
+# A driver's thread may log when its test is over, and the stream that its handler had is closed: nothing of it belongs
+# into what the next test's program says.
+logging.raiseExceptions = False
+
 PIPELINE, ALONE = "tests/test_pipeline/", ("test_a_single_broker.py", "test_on_a_cluster.py")
 LONGEST = ("test_nothing_is_lost.py", "test_drills.py", "test_the_ledgers.py", "test_watching.py", "test_damage.py")
 CONTRACT_URL = os.environ.get("VIGIE_CONTRACT_URL", "")
