@@ -93,7 +93,7 @@ def begin(pids: Mapping[str, int], state: State, env: Mapping[str, str]) -> bool
     if at_work(state):
         return True
     with suppress(OSError):  # the disk is full
-        if any(not archive.exists() for _, archive in missing(pids, env)):
+        if any(missing(pids, env)):
             words = [f"{name}={pid}" for name, pid in pids.items() if name in PROGRAMS.values()]
             marked = dict(env) | {MARK: str(state.root)}
             with state.log(LOG).open("ab") as log:
@@ -113,16 +113,16 @@ def begin(pids: Mapping[str, int], state: State, env: Mapping[str, str]) -> bool
 
 def at_work(state: State) -> bool:
     """Whether such a process of this system is not done yet."""
-    found = []
     for one in leftovers.marked(state.root):
         with suppress(psutil.Error):  # it has just ended
-            found.append(MODULE in one.cmdline())
-    return any(found)
+            if MODULE in one.cmdline():
+                return True
+    return False
 
 
 def missing(pids: Mapping[str, int], env: Mapping[str, str]) -> Iterator[tuple[list[str], Path]]:
     """
-    The command lines of the programs that list their classes, each with the archive that is to be made of its list.
+    The command lines of the programs that list their classes, each with the archive that is not there yet.
 
     An archive's name is asked for now, not at the start: before the first fetch there were no jars.
     """
@@ -133,8 +133,10 @@ def missing(pids: Mapping[str, int], env: Mapping[str, str]) -> Iterator[tuple[l
             continue
         for command in commands:
             folders = (jars(engine), *besides(engine, env))
-            if all(str(one) in command[command.index("-cp") + 1] for one in folders):  # not of another version
-                yield command, file(engine, str(Path(command[0]).parent.parent), *folders[1:])
+            archive = file(engine, str(Path(command[0]).parent.parent), *folders[1:])
+            of_these = all(str(one) in command[command.index("-cp") + 1] for one in folders)  # not of another version
+            if of_these and not archive.exists():
+                yield command, archive
 
 
 def listing(pid: int) -> Iterator[list[str]]:

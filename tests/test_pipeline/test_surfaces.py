@@ -1,4 +1,4 @@
-"""Every port of the running system is on loopback, and what controls it refuses strangers: hosts, sites, users."""
+"""The running system from outside: ports on loopback, strangers refused (hosts, sites, users), its JVMs as started."""
 
 import re
 import signal
