@@ -6,7 +6,7 @@ while a reader is stuck, whoever it is and whether or not it commits offsets.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from kafka import KafkaConsumer, TopicPartition
@@ -18,6 +18,14 @@ from observability import access
 # until it times out, and learns nothing by it; its own five minutes would be as long a silence.
 LEADERS_MS = 2000
 FETCH_BYTES = 4096  # a broker sends the first batch whole even where it is larger; never more than that one
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the brokers have of each partition: its oldest offset, and the offset of its next record."""
+
+    begins: Mapping[TopicPartition, int]
+    ends: Mapping[TopicPartition, int]
 
 
 @dataclass(frozen=True)
@@ -55,26 +63,47 @@ def reader(brokers: access.Kafka, patience_s: float) -> KafkaConsumer:
     )
 
 
-def behind(
-    consumer: KafkaConsumer, positions: Mapping[TopicPartition, int], patience_s: float
-) -> dict[TopicPartition, Behind]:
+def kept(consumer: KafkaConsumer, places: Collection[TopicPartition], patience_s: float) -> Kept:
     """
-    How far a reader that will read `positions` (the offset of the next record of each partition) is behind.
-
-    One record is fetched of each partition that is behind. A position below what is still kept counts from there. The
-    consumer (see `reader`) has no other use: its assignment is changed.
+    What the brokers have of these partitions, now.
 
     Raises:
-        KafkaError: the brokers did not answer within three times `patience_s`, or not for every partition.
+        KafkaError: the brokers did not answer within twice `patience_s`.
+        KeyError: kafka-python has yet to learn who leads a partition.
     """
-    if not positions:
-        return {}
-    patience_ms = int(patience_s * 1000)
-    begins = consumer.beginning_offsets(list(positions), timeout_ms=patience_ms)
-    ends = consumer.end_offsets(list(positions), timeout_ms=patience_ms)
-    unread = {tp: at for tp, wanted in positions.items() if (at := max(wanted, begins[tp])) < ends[tp]}
-    since = _appended(consumer, unread, patience_s)
-    return {tp: Behind(ends[tp] - unread[tp], since[tp]) if tp in unread else Behind(0, None) for tp in positions}
+    patience_ms, asked = int(patience_s * 1000), list(places)
+    return Kept(
+        consumer.beginning_offsets(asked, timeout_ms=patience_ms), consumer.end_offsets(asked, timeout_ms=patience_ms)
+    )
+
+
+def behind(
+    consumer: KafkaConsumer, positions: Mapping[str, Mapping[TopicPartition, int]], there: Kept, patience_s: float
+) -> dict[str, dict[TopicPartition, Behind]]:
+    """
+    How far readers, each by a name, that will read `positions` (the offset of each partition's next record) are behind.
+
+    One record is fetched of each place that is behind, once for all readers that are there. A position below what is
+    still kept counts from there. `there` is asked after the positions are known. The consumer (see `reader`) has no
+    other use: its assignment is changed.
+
+    Raises:
+        KafkaError: the brokers did not answer within `patience_s` for each reader, or not for every partition.
+    """
+    unread = {
+        name: {tp: at for tp, wanted in of.items() if (at := max(wanted, there.begins[tp])) < there.ends[tp]}
+        for name, of in positions.items()
+    }
+    since: dict[tuple[TopicPartition, int], float] = {}
+    for of in unread.values():
+        missing = {tp: at for tp, at in of.items() if (tp, at) not in since}
+        since |= {(tp, missing[tp]): at for tp, at in _appended(consumer, missing, patience_s).items()}
+
+    def one(name: str, tp: TopicPartition) -> Behind:
+        at = unread[name].get(tp)
+        return Behind(0, None) if at is None else Behind(there.ends[tp] - at, since[tp, at])
+
+    return {name: {tp: one(name, tp) for tp in of} for name, of in positions.items()}
 
 
 def _appended(

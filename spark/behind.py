@@ -54,7 +54,7 @@ class Watch:
         while self._asking is myself and not stopping.is_set():
             try:
                 self._session(myself, stopping)
-            except (KafkaError, OSError) as error:
+            except (KafkaError, OSError, LookupError) as error:
                 log.warning("nobody says how far the lanes are behind", reason=f"{type(error).__name__}: {error}"[:300])
             if self._asking is myself:
                 self._beat = time.monotonic()
@@ -64,14 +64,14 @@ class Watch:
         reader = lag.reader(self._brokers, PATIENCE_S)
         try:
             while self._asking is myself and not stopping.is_set():
-                partitions = sorted(reader.partitions_for_topic(USERS) or ())
-                for lane in (RAW, STATS):
-                    read = self._positions(lane)  # a partition that it has not begun is read from its oldest record
-                    wanted = {TopicPartition(USERS, n): read.get(n, 0) for n in partitions}
-                    found = lag.behind(reader, wanted, PATIENCE_S)
-                    if self._asking is myself:
-                        self._known |= {(lane, tp.partition): one for tp, one in found.items()}
-                        self._beat = time.monotonic()
+                places = [TopicPartition(USERS, n) for n in sorted(reader.partitions_for_topic(USERS) or ())]
+                # a partition that a lane has not begun is read from its oldest record
+                read = {lane: self._positions(lane) for lane in (RAW, STATS)}
+                wanted = {lane: {tp: at.get(tp.partition, 0) for tp in places} for lane, at in read.items()}
+                found = lag.behind(reader, wanted, lag.kept(reader, places, PATIENCE_S), PATIENCE_S)
+                if self._asking is myself:
+                    self._known |= {(lane, tp.partition): one for lane, of in found.items() for tp, one in of.items()}
+                    self._beat = time.monotonic()
                 stopping.wait(EVERY_S)
         finally:
             reader.close(timeout_ms=1000)

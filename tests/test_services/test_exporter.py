@@ -71,13 +71,10 @@ class Brokers:
 
 
 def seen(brokers: Brokers, monkeypatch: Any, last: Picture | None = None) -> Picture:
-    def behind(_: Any, positions: dict[TopicPartition, int], patience_s: float) -> dict[TopicPartition, Behind]:
-        return {
-            tp: Behind(brokers.ends[tp] - at, time.time() - 40 if brokers.ends[tp] > at else None)
-            for tp, at in positions.items()
-        }
+    def appended(_: Any, places: dict[TopicPartition, int], patience_s: float) -> dict[TopicPartition, float]:
+        return dict.fromkeys(places, time.time() - 40)
 
-    monkeypatch.setattr(cluster.lag, "behind", behind)
+    monkeypatch.setattr(cluster.lag, "_appended", appended)
     return look(Clients(brokers, brokers), last or Picture())  # type: ignore[arg-type]
 
 

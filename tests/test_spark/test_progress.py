@@ -9,7 +9,6 @@ from kafka import TopicPartition
 from kafka.errors import KafkaTimeoutError
 
 from observability import access, lag, metrics, names
-from observability.lag import Behind
 from services.contract import USERS
 from spark import behind
 from spark.progress import export, phases, read
@@ -101,14 +100,17 @@ class Brokers:
     def partitions_for_topic(self, topic: str) -> set[int]:
         return set(self.ends)
 
-    def behind(self, reader: object, positions: dict[TopicPartition, int], patience_s: float) -> dict:
+    def beginning_offsets(self, places: list[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
         self.hang.wait()
+        return dict.fromkeys(places, 0)
+
+    def end_offsets(self, places: list[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
         if self.gone:
             raise KafkaTimeoutError("nobody")
-        return {
-            tp: Behind(self.ends[tp.partition] - at, self.since if at < self.ends[tp.partition] else None)
-            for tp, at in positions.items()
-        }
+        return {tp: self.ends[tp.partition] for tp in places}
+
+    def appended(self, reader: object, places: dict[TopicPartition, int], patience_s: float) -> dict:
+        return dict.fromkeys(places, self.since)
 
     def close(self, timeout_ms: int) -> None:
         """Nothing to close."""
@@ -118,7 +120,7 @@ class Brokers:
 def brokers(monkeypatch):
     made = Brokers()
     monkeypatch.setattr(lag, "reader", made.reader)
-    monkeypatch.setattr(lag, "behind", made.behind)
+    monkeypatch.setattr(lag, "_appended", made.appended)
     monkeypatch.setattr(behind, "EVERY_S", 0.01)
     yield made
     made.hang.set()
