@@ -11,7 +11,7 @@ import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil
@@ -45,6 +45,7 @@ log = logs.Log(__name__)
 DRAIN_S = 7.0  # after SIGTERM, for what is in the outbox; what is not out by then waits on disk for the next start
 HALT_S, SPANS_S = 1.5, 1.0  # then for the publisher's end, and for the spans that still wait
 TRACED_S = 10.0  # the time in which no more users are traced than VIGIE_TRACE_MAX_PER_S lets
+CATCH_UP_S = 2.0  # of the wanted rate: what slower pages took is made up for, but after a long wait there is no flood
 REPEATS = 5  # how often a page that brings nobody new is asked for again before it is believed
 
 Positive = Annotated[float, Meta(gt=0)]
@@ -100,7 +101,7 @@ class Fetcher:
 
     def run(self) -> None:
         """Fetch until `stopping`, or until VIGIE_PAGES pages are kept; then wait for `stopping`."""
-        seed, due = self.outbox.seed(self.wanted.seed, host(self.wanted)), time.monotonic()
+        seed, pace = self.outbox.seed(self.wanted.seed, host(self.wanted)), Pace(self.wanted.rate)
         while not self.stopping.is_set():
             cursor = next_cursor(self.outbox, seed, self.wanted)
             self.done.set(cursor is None)
@@ -111,9 +112,7 @@ class Fetcher:
             if not self._page(cursor):
                 self.stopping.wait(1.0)
                 continue
-            if self.wanted.rate:
-                due = max(due + cursor.page_size / self.wanted.rate, time.monotonic())
-                self.stopping.wait(max(0.0, due - time.monotonic()))
+            self.stopping.wait(pace.wait_s(cursor.page_size))
 
     def _page(self, cursor: Cursor) -> bool:
         """Fetch and keep one page; False if it has to be asked for again."""
@@ -166,6 +165,21 @@ class Fetcher:
         """The ids of those whose whole way is traced: the share, or as many of them as there is room for."""
         found = [one.user_id for one in users if is_journey(one.user_id, self.wanted.trace_share)]
         return set(found[: self.traced.left()])
+
+
+class Pace:
+    """When the next page is due at `rate` users a second (0: at once)."""
+
+    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate, self._clock, self._due = rate, clock, clock()
+
+    def wait_s(self, users: int) -> float:
+        """Seconds until the next page is due, after one of so many users."""
+        if not self._rate:
+            return 0.0
+        now = self._clock()
+        self._due = max(self._due + users / self._rate, now - CATCH_UP_S)
+        return max(0.0, self._due - now)
 
 
 def next_cursor(outbox: Outbox, seed: str, wanted: Settings) -> Cursor | None:

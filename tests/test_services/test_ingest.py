@@ -19,6 +19,7 @@ import pytest
 
 from observability import names
 from services.contract import USERS, encode
+from services.ingest import Pace
 from services.outbox import Outbox
 from services.outbox_file import outbox_path
 from services.simulator.people import ids
@@ -216,6 +217,19 @@ def test_a_disk_that_is_really_full_loses_nothing_and_goes_on_when_it_is_not(tmp
     )
     assert b"kept after" in done.stdout, done.stderr.decode()
     assert b"full" in done.stdout
+
+
+def test_the_rate_is_kept_by_pages_that_take_longer_at_times_and_a_long_wait_brings_no_flood():
+    now = 0.0
+    pace, came = Pace(100, lambda: now), []
+    for took_s in [0.1, 1.2, 1.2, *[0.1] * 6, 30.0, *[0.1] * 8]:
+        now += took_s
+        came.append(now)
+        now += pace.wait_s(50)
+    assert came[8] == pytest.approx(8 * 0.5 + 0.1)
+    assert sum(at < came[9] + 1 for at in came[10:]) == (2 + 1) * 100 / 50
+    assert came[17] - came[16] == pytest.approx(0.5)
+    assert Pace(0).wait_s(50) == 0
 
 
 def test_a_seed_without_pages_left_is_followed_by_one_that_ends_in_no_digit():
