@@ -8,18 +8,21 @@ import signal
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from statistics import mean
 
 import psutil
 
 from bench.notebook import Notebook
 from bench.readers import SINKS, WARM_S, Reader, warm
 from bench.result import OURS
-from bench.system import PAGE, NotUp, System, cost, until
+from bench.system import NotUp, System, cost, until
 from observability import names
 from spark.contract import RAW, STATS
 
 QUANTILES = (0.5, 0.95, 0.99)
-SECONDS, CORES = "s", "cores"
+SECONDS, CORES, RATE = "s", "cores", "users/s"
+LOOKS = 8
+LARGEST = 500  # users of a page; the API sends 5,000 at most
 STORES = {RAW: "MongoDB", STATS: "Cassandra"}
 Buckets = Mapping[float, float]  # upper bound -> how many are not above it
 
@@ -36,7 +39,7 @@ def measure(of: System, book: Notebook) -> None:
 
 def at_rate(of: System, book: Notebook, rate: int, lanes: Reader) -> None:
     case, size = f"{rate} users/s", book.size
-    page = max(1, min(PAGE, rate // 2))  # two calls a second, as little as the source's own steps add
+    page = max(1, min(LARGEST, rate // 2))  # two calls a second, as little as the source's own steps add
     with ExitStack() as stack:
         ingestion = stack.enter_context(
             of.ingesting(VIGIE_PAGES="0", VIGIE_RATE=str(rate), VIGIE_PAGE_SIZE=str(page), VIGIE_SEED=f"rate-{rate}")
@@ -44,19 +47,30 @@ def at_rate(of: System, book: Notebook, rate: int, lanes: Reader) -> None:
         before = asked(of)
         until(lambda: grew(before, asked(of), 1), WARM_S, f"users at {case}")
         time.sleep(size.settle_s)  # not a condition that is waited for: the time that the rate has to be steady
-        book.note(OURS, "unread at the begin", lanes.left(), "users", case=case)
-        first, began, used = asked(of), time.monotonic(), costs(of, ingestion, lanes.process.pid)
-        time.sleep(size.watch_s)
+        first, sent = asked(of), of.acknowledged()
+        began, used = time.monotonic(), costs(of, ingestion, lanes.process.pid)
+        book.note(OURS, "unread at the begin", unread(lanes, size.watch_s / 5), "users", case=case)
+        time.sleep(size.watch_s * 3 / 5)
+        book.note(OURS, "unread at the end", unread(lanes, size.watch_s / 5), "users", case=case)
         last, seconds, now = asked(of), time.monotonic() - began, costs(of, ingestion, lanes.process.pid)
-        book.note(OURS, "unread at the end", lanes.left(), "users", case=case)
+        book.note(OURS, "came into the topic", (of.acknowledged() - sent) / seconds, RATE, case=case)
     for lane in SINKS:
         there = {bound: n - first[lane].get(bound, 0) for bound, n in last[lane].items()}
-        book.note(STORES[lane], "users seen", max(there.values(), default=0) / seconds, "users/s", case=case)
+        book.note(STORES[lane], "users seen", max(there.values(), default=0) / seconds, RATE, case=case)
         for q in QUANTILES if max(there.values(), default=0) else ():
             book.note(STORES[lane], f"p{q * 100:.0f}", quantile(there, q), SECONDS, case=case)
     for name, cpu_s in now.items():
         book.note(name, "processors", (cpu_s - used.get(name, 0.0)) / seconds, CORES, case=case)
     book.note("all", "processors", (sum(now.values()) - sum(used.values())) / seconds, CORES, case=case)
+
+
+def unread(lanes: Reader, seconds: float) -> float:
+    """How many users the lane that is further behind has not told of, as a mean: at one moment it may be mid-batch."""
+    found = []
+    for _ in range(LOOKS):
+        found.append(lanes.left())
+        time.sleep(seconds / LOOKS)
+    return mean(found)
 
 
 def costs(of: System, ingestion: psutil.Popen, lanes: int) -> dict[str, float]:
