@@ -45,6 +45,11 @@ def test_every_process_that_answers_is_asked_by_the_name_that_rules_use(configur
     }
 
 
+def test_no_page_is_packed_on_its_way(configured):
+    whole = yaml.safe_load(scrape.configuration(configured()))
+    assert [job["enable_compression"] for job in whole["scrape_configs"]] == [False] * len(whole["scrape_configs"])
+
+
 def test_each_broker_is_a_target_with_its_number(configured):
     assert jobs(configured())["kafka"] == [
         {"targets": [f"127.0.0.1:{9411 + n}"], "labels": {"broker": str(n + 1)}} for n in range(3)
