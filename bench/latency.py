@@ -47,13 +47,14 @@ def at_rate(of: System, book: Notebook, rate: int, lanes: Reader) -> None:
         before = asked(of)
         until(lambda: grew(before, asked(of), 1), WARM_S, f"users at {case}")
         time.sleep(size.settle_s)  # not a condition that is waited for: the time that the rate has to be steady
-        first, sent = asked(of), of.acknowledged()
+        first, sent, sent_at = asked(of), of.acknowledged(), time.monotonic()
         began, used = time.monotonic(), costs(of, ingestion, lanes.process.pid)
         book.note(OURS, "unread at the begin", unread(lanes, size.watch_s / 5), "users", case=case)
         time.sleep(size.watch_s * 3 / 5)
         book.note(OURS, "unread at the end", unread(lanes, size.watch_s / 5), "users", case=case)
         last, seconds, now = asked(of), time.monotonic() - began, costs(of, ingestion, lanes.process.pid)
-        book.note(OURS, "came into the topic", (of.acknowledged() - sent) / seconds, RATE, case=case)
+        came = (of.acknowledged() - sent) / (time.monotonic() - sent_at)
+        book.note(OURS, "came into the topic", came, RATE, case=case)
     for lane in SINKS:
         there = {bound: n - first[lane].get(bound, 0) for bound, n in last[lane].items()}
         book.note(STORES[lane], "users seen", max(there.values(), default=0) / seconds, RATE, case=case)

@@ -65,16 +65,20 @@ def reader(brokers: access.Kafka, patience_s: float) -> KafkaConsumer:
 
 def kept(consumer: KafkaConsumer, places: Collection[TopicPartition], patience_s: float) -> Kept:
     """
-    What the brokers have of these partitions, now.
+    What the brokers have of these partitions, now; those without a leader, or whose leader is unknown, are left out.
 
     Raises:
         KafkaError: the brokers did not answer within twice `patience_s`.
-        KeyError: kafka-python has yet to learn who leads a partition.
     """
-    patience_ms, asked = int(patience_s * 1000), list(places)
-    return Kept(
-        consumer.beginning_offsets(asked, timeout_ms=patience_ms), consumer.end_offsets(asked, timeout_ms=patience_ms)
-    )
+    patience_ms, asked = int(patience_s * 1000), set(places)
+    while True:
+        try:
+            return Kept(
+                consumer.beginning_offsets(list(asked), timeout_ms=patience_ms),
+                consumer.end_offsets(list(asked), timeout_ms=patience_ms),
+            )
+        except KeyError as error:  # kafka-python asks no one for a partition without a leader, and then looks for it
+            asked.remove(error.args[0])
 
 
 def behind(
@@ -84,11 +88,12 @@ def behind(
     How far readers, each by a name, that will read `positions` (the offset of each partition's next record) are behind.
 
     One record is fetched of each place that is behind, once for all readers that are there. A position below what is
-    still kept counts from there. `there` is asked after the positions are known. The consumer (see `reader`) has no
-    other use: its assignment is changed.
+    still kept counts from there; one beyond the end is not behind. The consumer (see `reader`) has no other use: its
+    assignment is changed.
 
     Raises:
-        KafkaError: the brokers did not answer within `patience_s` for each reader, or not for every partition.
+        KafkaError: the brokers did not answer within `patience_s` for each reader, or not for every partition; then
+            nothing is known of any reader.
     """
     unread = {
         name: {tp: at for tp, wanted in of.items() if (at := max(wanted, there.begins[tp])) < there.ends[tp]}

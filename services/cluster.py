@@ -88,17 +88,17 @@ def look(clients: Clients, last: Picture) -> Picture:
     try:
         seen = replace(seen, health=health(described, min_isr(clients.admin, [one["name"] for one in described])))
         led, there = places(described)
-        committed = offsets(clients.admin, brokers, there)  # before the ends: what is read later is not unread
         seen = replace(
             seen,
             begins=kept(last.begins, there) | topics.begins(clients.reader, led, PATIENCE_S),
             ends=kept(last.ends, there) | topics.ends(clients.reader, led, PATIENCE_S),
         )
+        committed = offsets(clients.admin, brokers, there)
         asked = {group: {tp: at for tp, at in found.items() if tp in led} for group, found in committed.items()}
         known = lag.behind(clients.reader, asked, lag.Kept(seen.begins, seen.ends), PATIENCE_S)
         behind = {group: kept(last.behind.get(group, {}), found) | known[group] for group, found in committed.items()}
         return replace(seen, groups=committed, behind=behind, at=time.time())
-    except (KafkaError, OSError, ValueError, LookupError, RuntimeError) as error:
+    except (KafkaError, topics.TopicUnreadable, OSError, ValueError, LookupError, RuntimeError) as error:
         return replace(seen, silent=f"{type(error).__name__}: {str(error)[:200]}")
 
 

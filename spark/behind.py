@@ -54,7 +54,7 @@ class Watch:
         while self._asking is myself and not stopping.is_set():
             try:
                 self._session(myself, stopping)
-            except (KafkaError, OSError, LookupError) as error:
+            except (KafkaError, OSError) as error:
                 log.warning("nobody says how far the lanes are behind", reason=f"{type(error).__name__}: {error}"[:300])
             if self._asking is myself:
                 self._beat = time.monotonic()
@@ -65,10 +65,11 @@ class Watch:
         try:
             while self._asking is myself and not stopping.is_set():
                 places = [TopicPartition(USERS, n) for n in sorted(reader.partitions_for_topic(USERS) or ())]
-                # a partition that a lane has not begun is read from its oldest record
                 read = {lane: self._positions(lane) for lane in (RAW, STATS)}
-                wanted = {lane: {tp: at.get(tp.partition, 0) for tp in places} for lane, at in read.items()}
-                found = lag.behind(reader, wanted, lag.kept(reader, places, PATIENCE_S), PATIENCE_S)
+                there = lag.kept(reader, places, PATIENCE_S)
+                # a partition that a lane has not begun is read from its oldest record
+                wanted = {lane: {tp: at.get(tp.partition, 0) for tp in there.ends} for lane, at in read.items()}
+                found = lag.behind(reader, wanted, there, PATIENCE_S)
                 if self._asking is myself:
                     self._known |= {(lane, tp.partition): one for lane, of in found.items() for tp, one in of.items()}
                     self._beat = time.monotonic()

@@ -33,6 +33,7 @@ class Brokers:
         self.topics = [topic("users.raw", partition(0), partition(1)), topic("__consumer_offsets", partition(0))]
         self.committed = {"vigie-raw": {FIRST: 7, SECOND: 5}}
         self.ends = {FIRST: 9, SECOND: 5}
+        self.fetched: list[TopicPartition] = []
         self.failing: dict[str, Exception] = {}
 
     def _answer(self, name: str) -> None:
@@ -72,6 +73,7 @@ class Brokers:
 
 def seen(brokers: Brokers, monkeypatch: Any, last: Picture | None = None) -> Picture:
     def appended(_: Any, places: dict[TopicPartition, int], patience_s: float) -> dict[TopicPartition, float]:
+        brokers.fetched += places
         return dict.fromkeys(places, time.time() - 40)
 
     monkeypatch.setattr(cluster.lag, "_appended", appended)
@@ -118,8 +120,10 @@ def test_a_part_that_fails_leaves_what_was_known_and_the_brokers_are_still_count
     brokers = Brokers()
     before = seen(brokers, monkeypatch)
     brokers.brokers, brokers.failing["groups"] = [1, 2], KafkaTimeoutError("coordinator")
+    brokers.ends = {FIRST: 12, SECOND: 5}
     after = seen(brokers, monkeypatch, before)
     assert (after.brokers, after.at, after.groups) == (2, before.at, before.groups)
+    assert after.ends[FIRST] == 12  # what the topics have is told though no group is
     assert "coordinator" in after.silent
 
 
@@ -137,12 +141,15 @@ def test_what_is_gone_is_told_no_more(monkeypatch):
 
 def test_a_partition_without_a_leader_is_not_asked_and_keeps_what_was_known(monkeypatch):
     brokers = Brokers()
+    brokers.committed = {"vigie-raw": {FIRST: 7, SECOND: 3}}
     before = seen(brokers, monkeypatch)
+    assert brokers.fetched == [FIRST, SECOND]
     brokers.topics[0] = topic("users.raw", partition(0), partition(1, -1, ()))
     del brokers.ends[SECOND]
     after = seen(brokers, monkeypatch, before)
     assert (after.silent, after.ends[SECOND]) == ("", 5)
-    assert after.behind["vigie-raw"][SECOND].records == 0
+    assert after.behind["vigie-raw"][SECOND].records == 2
+    assert brokers.fetched == [FIRST, SECOND, FIRST]
 
 
 def test_a_group_that_has_committed_nothing_has_no_lag(monkeypatch):
