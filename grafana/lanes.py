@@ -190,6 +190,12 @@ STATE = Row(
             ask(total(names.LANE_STATE_BYTES, "lane", LANE), NAME),
         ),
         lines(
+            "Batches since it was kept whole",
+            "A saw of some 60 to 130: Spark keeps it whole each minute, and a start reads what was changed since.",
+            "short",
+            ask(highest(names.LANE_SNAPSHOT_AGE, "lane", LANE), NAME),
+        ),
+        lines(
             "Age of the watermark",
             "The dedup's minutes and a batch; it grows when no messages come. Empty before the first.",
             "s",

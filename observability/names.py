@@ -125,6 +125,12 @@ LANE_INPUT_RATE = Metric("vigie_lane_input_rows_per_second", GAUGE, "rows that a
 LANE_PROCESSED_RATE = Metric("vigie_lane_processed_rows_per_second", GAUGE, "rows worked off, of the last batch", LANE)
 LANE_STATE_ROWS = Metric("vigie_lane_state_rows", GAUGE, "rows in the state store", LANE)
 LANE_STATE_BYTES = Metric("vigie_lane_state_bytes", GAUGE, "memory of the state store", LANE)
+LANE_SNAPSHOT_AGE = Metric(
+    "vigie_lane_snapshot_age_batches",
+    GAUGE,
+    "batches since the state was last kept whole in the checkpoint (before the first time: since this process started)",
+    LANE,
+)
 LANE_WATERMARK = Metric("vigie_lane_watermark_timestamp_seconds", GAUGE, "the watermark; 0 before the first", LANE)
 LANE_LATE_ROWS = Metric("vigie_lane_late_rows_total", COUNTER, "rows dropped for being behind the watermark", LANE)
 LANE_LAST_BATCH = Metric("vigie_lane_last_batch_timestamp_seconds", GAUGE, "when the last batch ended", LANE)

@@ -19,6 +19,7 @@ from spark.contract import GROUPS
 PATIENCE_S = 5
 PHASES = ("addBatch", "walCommit", "commitOffsets", "latestOffset", "getBatch", "queryPlanning")
 WHOLE = "triggerExecution"
+SNAPSHOT, NEVER = "SnapshotLastUploaded.", -1  # of each partition: the version that was last kept whole
 BEFORE_THE_FIRST = "1970-01-01T00:00:00Z"
 
 log = Log(__name__)
@@ -36,6 +37,7 @@ class Operator(msgspec.Struct, rename="camel"):
     num_rows_total: int
     memory_used_bytes: int
     num_rows_dropped_by_watermark: int
+    custom_metrics: dict[str, float] = {}
 
 
 class Batch(msgspec.Struct, rename="camel"):
@@ -57,6 +59,13 @@ class Batch(msgspec.Struct, rename="camel"):
         """The offset after the batch's last message, of each partition of users.raw."""
         return (self.sources[0].end_offset or {}).get(USERS, {})
 
+    @property
+    def snapshot(self) -> int:
+        """After how many batches the state was last kept whole, by this process; NEVER if it was not."""
+        told = (one.custom_metrics.items() for one in self.state_operators)
+        versions = [int(version) for some in told for name, version in some if name.startswith(SNAPSHOT)]
+        return min(versions, default=NEVER)
+
 
 class Progress(StreamingQueryListener):
     """
@@ -71,6 +80,7 @@ class Progress(StreamingQueryListener):
         super().__init__()
         self._jvm = jvm
         self._ends: dict[str, dict[int, int]] = {}
+        self._first: dict[str, int] = {}
         settings = jvm.java.util.HashMap()
         for key, value in brokers.java().items():
             settings.put(key, value)
@@ -101,7 +111,7 @@ class Progress(StreamingQueryListener):
             started=batch.timestamp,
             ends=batch.ends,
         )
-        export(batch)
+        export(batch, self._first.setdefault(batch.name, batch.batch_id))
         self._ends[batch.name] = batch.ends
         try:
             self._commit(GROUPS[batch.name], batch.ends)
@@ -146,8 +156,8 @@ def reason(error: Py4JError) -> str:
 read = msgspec.json.Decoder(Batch).decode
 
 
-def export(batch: Batch) -> None:
-    """Set and count what LANE_* of the names says of one batch."""
+def export(batch: Batch, first: int) -> None:
+    """Set and count what LANE_* of the names says of one batch; `first` is the id of this process's first."""
     lane, ms, state = batch.name, batch.duration_ms, batch.state_operators
     metrics.counter(names.LANE_BATCHES).labels(lane).inc(batch.num_input_rows > 0)
     metrics.counter(names.LANE_ROWS).labels(lane).inc(batch.num_input_rows)
@@ -158,6 +168,9 @@ def export(batch: Batch) -> None:
     metrics.gauge(names.LANE_PROCESSED_RATE).labels(lane).set(batch.processed_rows_per_second)
     metrics.gauge(names.LANE_STATE_ROWS).labels(lane).set(sum(one.num_rows_total for one in state))
     metrics.gauge(names.LANE_STATE_BYTES).labels(lane).set(sum(one.memory_used_bytes for one in state))
+    if state:
+        age = batch.batch_id + 1 - max(batch.snapshot, first)
+        metrics.gauge(names.LANE_SNAPSHOT_AGE).labels(lane).set(age)
     metrics.counter(names.LANE_LATE_ROWS).labels(lane).inc(sum(one.num_rows_dropped_by_watermark for one in state))
     watermark = datetime.fromisoformat(batch.event_time.get("watermark", BEFORE_THE_FIRST))
     metrics.gauge(names.LANE_WATERMARK).labels(lane).set(watermark.timestamp())

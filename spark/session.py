@@ -5,7 +5,7 @@ import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta
 from pyspark.sql import DataFrame, SparkSession
@@ -20,7 +20,7 @@ LEAN = (  # ARCHITECTURE.md
     "-XX:+ExitOnOutOfMemoryError"  # what lives on after one may have lost any of its threads
 )
 # Hadoop's own starts `chmod` and `readlink` for every checkpoint file: ARCHITECTURE.md
-LOCAL_FILES = "com.globalmentor.apache.hadoop.fs.NakedLocalFileSystem"
+LOCAL_FILES = "com.globalmentor.apache.hadoop.fs.BareLocalFileSystem"
 CHECKPOINT_FILES = "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
 PROMETHEUS = "org.apache.spark.metrics.sink.PrometheusServlet"
 ROCKSDB = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
@@ -117,7 +117,18 @@ def start(wanted: Settings) -> SparkSession:
         builder = builder.config(key, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
+    if wanted.spark_master.startswith("local"):
+        without_checksums(session)
     return session
+
+
+def without_checksums(session: SparkSession) -> None:
+    """Hadoop writes a file of checksums beside each local one; the one object that does is this JVM's for all."""
+    hadoop = session.sparkContext._jsc.hadoopConfiguration()
+    jvm: Any = session._jvm
+    files = jvm.org.apache.hadoop.fs.FileSystem.getLocal(hadoop)
+    files.setWriteChecksum(False)
+    files.setVerifyChecksum(False)
 
 
 TRACEPARENT_BYTES = 55  # of W3C's version 00; what is longer or shorter names no trace

@@ -10,7 +10,7 @@ from observability import metrics, names, telemetry
 from observability.names import COUNTER, HISTOGRAM, METRICS, Metric
 from observability.settings import ROOT, environ
 
-UNIT = re.compile(r"_(seconds|bytes|users|rows|records|per_second|info|offset|state)$")
+UNIT = re.compile(r"_(seconds|bytes|users|rows|batches|records|per_second|info|offset|state)$")
 UNITLESS = {
     "vigie_lane_up",
     "vigie_source_paused",

@@ -1,6 +1,7 @@
 """Files that the pipeline lives on are damaged: it says so, keeps them, and finds its way back."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -10,6 +11,20 @@ from services.outbox_file import outbox_path
 from spark.lanes import checkpoint
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]
+
+
+def test_the_state_is_kept_whole_each_minute_so_that_no_start_reads_every_change(stack):
+    state = Path(checkpoint(stack.state.root, "stats")) / "state"
+    kept = partial(whole, state)
+    stack.until(lambda: kept() and all(kept().values()), limit_s=150)
+    assert len(kept()) == 2 * int(stack.env["VIGIE_SHUFFLE_PARTITIONS"]), "duplicates and sums"
+    ages = stack.until(lambda: stack.ask('vigie_lane_snapshot_age_batches{lane="stats"}'))
+    assert 0 < float(ages[0]["value"][1]) < 200
+
+
+def whole(state: Path) -> dict[Path, list[Path]]:
+    """Spark's snapshots of each partition of each operator's state."""
+    return {place: list(place.glob("*.zip")) for place in state.glob("[0-9]*/[0-9]*")}
 
 
 def test_a_damaged_checkpoint_stops_its_lane_alone_and_the_way_back_loses_nothing(stack):

@@ -65,15 +65,33 @@ def test_a_batch_is_exported():
     batch = read(json.dumps(PROGRESS))
     counters = (names.LANE_BATCHES, names.LANE_ROWS, names.LANE_LATE_ROWS)
     before = [value(metric) for metric in counters]
-    export(batch)
+    export(batch, 7)
     assert [value(metric) - was for metric, was in zip(counters, before, strict=True)] == [1, 90, 4]
     assert value(names.LANE_STATE_ROWS) == 20
     assert value(names.LANE_STATE_BYTES) == 2000
+    assert value(names.LANE_SNAPSHOT_AGE) == 1
     assert value(names.LANE_WATERMARK) == 1795519800
     assert value(names.LANE_INPUT_RATE) == 0
     assert value(names.LANE_PROCESSED_RATE) == 60
     assert time.time() - value(names.LANE_LAST_BATCH) < 5
     assert batch.ends == {0: 50, 1: 42}
+
+
+@pytest.mark.parametrize(
+    ("versions", "age"),
+    [
+        ((), 8),  # none that tells: as old as the process
+        ((-1, -1), 8),
+        ((200, -1), 8),  # one partition was never kept
+        ((200, 197), 4),
+        ((50, 50), 8),  # of an earlier run of the lane in another process: it is not told then, and yet
+    ],
+)
+def test_the_age_of_the_states_snapshot_is_that_of_its_oldest_partition(versions, age):
+    told = {f"SnapshotLastUploaded.partition_{n}_default": version for n, version in enumerate(versions)}
+    operators = [one | {"customMetrics": told | {"rocksdbGetCount": 1}} for one in PROGRESS["stateOperators"]]
+    export(read(json.dumps(PROGRESS | {"batchId": 200, "stateOperators": operators})), 193)
+    assert value(names.LANE_SNAPSHOT_AGE) == age
 
 
 def test_phases_that_have_no_name_are_other():
