@@ -17,7 +17,7 @@ from engines import programs
 from spark.contract import RAW, STATS
 
 OFF, HELD = "telemetry off", "watchers held"
-RATE, CPU, MEMORY = "users/s", "us/user", "MB"
+RATE, CPU, MEMORY, BYTES = "users/s", "us/user", "MB", "bytes/user"
 QUIET = (
     ("VIGIE_OTLP_ENDPOINT", "off"),
     ("VIGIE_TRACE_SHARE", "0"),
@@ -112,6 +112,7 @@ def left_out(book: Notebook, kind: Kind, error: NotUp) -> None:
 
 
 def told(book: Notebook, name: str, took: Drained, n: int, case: str = "") -> None:
+    """Write down how fast a backlog was read, and what a user of it took."""
     if took.users < took.wanted:
         book.note(name, "in time", 100 * took.users / took.wanted, "% of the backlog", at=n, case=case)
     if not took.users:  # one sink has nothing yet
@@ -122,7 +123,12 @@ def told(book: Notebook, name: str, took: Drained, n: int, case: str = "") -> No
     book.note(name, "processor time", took.cpu_us, CPU, at=n, case=case)
     book.note(name, "memory", took.reader.memory / 2**20, MEMORY, at=n, case=case)
     written = took.reader.written + sum(one.written for one in took.engines.values())
-    book.note(name, "written to disk", written / max(1, took.users), "bytes/user", at=n, case=case)
+    book.note(name, "written to disk", written / took.users, BYTES, at=n, case=case)
+    book.note(name, "over the network", took.network / took.users, BYTES, at=n, case=case)
+    if took.state is not None:
+        rows, memory = took.state
+        book.note(name, "state", rows, "rows", at=n, case=case)
+        book.note(name, "state, memory", memory / 2**20, MEMORY, at=n, case=case)
 
 
 def by_program(book: Notebook, name: str, took: Drained, n: int, case: str = "") -> None:

@@ -19,9 +19,9 @@ from kafka.admin import NewPartitions
 from pymongo import MongoClient
 
 from bench import limits
-from bench.draining import CPU, RATE
+from bench.draining import told
 from bench.notebook import Notebook
-from bench.readers import LANES, WARM_S, Drained, Reader, reading, warm
+from bench.readers import LANES, WARM_S, Reader, reading, warm
 from bench.result import OURS
 from bench.system import System
 from observability import settings
@@ -63,7 +63,7 @@ def values(of: System, book: Notebook, lanes: Reader) -> None:
         for n in range(min(2, book.size.rounds)):
             limits.python_produces(of, [other(one) for one in sent], contract.USERS)
             of.strangers += len(sent)
-            noted(book, lanes.drain(len(sent), LONG_S), n, f"countries {countries}")
+            told(book, OURS, lanes.drain(len(sent), LONG_S), n, f"countries {countries}")
 
 
 def elsewhere(message: limits.Message, n: int) -> limits.Message:
@@ -90,8 +90,9 @@ def days(of: System, book: Notebook) -> None:
 
 def checkpoints(of: System, book: Notebook) -> None:
     """
-    A start of the lanes, and the same backlog, after ever more batches. Spark keeps what the last hundred need, so that
-    a system which has had more shows nothing: this is a measure of a new one.
+    A start of the lanes, and the same backlog, after ever more batches. Spark keeps the state whole each minute, the
+    changes between, and what the last hundred need, so that a system which has had more shows nothing: this is a
+    measure of a new one.
     """
     of.sharing.close()  # or they would read what these shall begin with
     small = replace(LANES, changed=(("VIGIE_MAX_OFFSETS_PER_TRIGGER", str(SMALL)),))
@@ -127,13 +128,7 @@ def total(of: System, days: int) -> None:
 
 def drained(of: System, book: Notebook, lanes: Reader, users: int, case: str, *, times: int = 2) -> None:
     for n in range(min(times, book.size.rounds)):
-        noted(book, lanes.drain(of.fill(users).users, LONG_S), n, case)
-
-
-def noted(book: Notebook, took: Drained, n: int, case: str) -> None:
-    book.note(OURS, "drained", took.both, RATE, at=n, case=case)
-    book.note(OURS, "processor time", took.cpu_us, CPU, at=n, case=case)
-    book.note(OURS, "memory", took.reader.memory / 2**20, "MB", at=n, case=case)
+        told(book, OURS, lanes.drain(of.fill(users).users, LONG_S), n, case)
 
 
 def seed(of: System, users: int, book: Notebook) -> None:

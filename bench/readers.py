@@ -21,7 +21,7 @@ import psutil
 from bench import system
 from bench.result import OURS
 from bench.system import Cost, System
-from observability import settings
+from observability import names, settings
 from spark.contract import RAW, STATS
 
 DONE = '"event":"batch done"'
@@ -89,7 +89,8 @@ class Drained:
     """
     Users a second into each sink, and into both; what the reader and the engines used for so many users.
 
-    `wanted` is the backlog: `users` are fewer if there was no time for more.
+    `wanted` is the backlog: `users` are fewer if there was no time for more. `network` are bytes that went over the
+    loopback meanwhile, of all that runs here. `state` is what the lanes held at its end: rows, bytes of memory.
     """
 
     wanted: int
@@ -99,7 +100,9 @@ class Drained:
     both: float
     reader: Cost
     engines: Mapping[str, Cost]
+    network: int
     batches: tuple[Mark, ...]
+    state: tuple[int, int] | None = None
 
     @property
     def cpu_us(self) -> float:
@@ -176,8 +179,9 @@ class Reader:
             NotUp: nothing at all was written to either sink, or the process has ended.
         """
         since, before, engines = self.log.stat().st_size, system.cost(self.process.pid), self.system.costs()
-        began = time.time()
+        sent, began = system.network(), time.time()
         self.read(users, limit_s, since)
+        sent, state = system.network() - sent, self.state()
         self.hold()
         marks = self.marks(since)
         done, last = dict.fromkeys(SINKS, 0), dict.fromkeys(SINKS, began)
@@ -191,7 +195,19 @@ class Reader:
         used = {name: one.less(engines.get(name, Cost())) for name, one in self.system.costs().items()}
         mine = system.cost(self.process.pid).less(before)
         whole = min(done.values())
-        return Drained(users, whole, seconds, rates, whole / max(1e-3, seconds), mine, used, tuple(marks))
+        both = whole / max(1e-3, seconds)
+        return Drained(users, whole, seconds, rates, both, mine, used, sent, tuple(marks), state)
+
+    def state(self) -> tuple[int, int] | None:
+        """Rows and bytes of memory that the lanes hold; None of a peer, whose state nobody tells."""
+        if self.kind.module != LANES.module:
+            return None
+        told = dict.fromkeys((names.LANE_STATE_ROWS.name, names.LANE_STATE_BYTES.name), 0)
+        for one in (sample for family in self.system.metrics("SPARK") for sample in family.samples):
+            if one.name in told:
+                told[one.name] += int(one.value)
+        rows, memory = told.values()
+        return rows, memory
 
     def at_rest(self) -> None:
         """

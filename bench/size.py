@@ -64,7 +64,7 @@ LONG = replace(
     stored=(10_000, 100_000, 1_000_000),
     partitions=(3, 6, 12, 24),
     days=(1, 30, 365),
-    batches=(5, 60, 120),
+    batches=(5, 120, 600),
 )
 SHORT = Size(
     rounds=1,

@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from observability import settings
 from services.outbox_file import outbox_path
 from spark.lanes import checkpoint
 
@@ -17,7 +18,8 @@ def test_the_state_is_kept_whole_each_minute_so_that_no_start_reads_every_change
     state = Path(checkpoint(stack.state.root, "stats")) / "state"
     kept = partial(whole, state)
     stack.until(lambda: kept() and all(kept().values()), limit_s=150)
-    assert len(kept()) == 2 * int(stack.env["VIGIE_SHUFFLE_PARTITIONS"]), "duplicates and sums"
+    partitions = int(settings.environ(stack.env)["VIGIE_SHUFFLE_PARTITIONS"])
+    assert len(kept()) == 2 * partitions, "duplicates and sums"
     ages = stack.until(lambda: stack.ask('vigie_lane_snapshot_age_batches{lane="stats"}'))
     assert 0 < float(ages[0]["value"][1]) < 200
 
