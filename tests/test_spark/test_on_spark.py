@@ -128,6 +128,28 @@ def test_what_the_stats_lane_saw_reaches_the_driver_batch_by_batch(spark, tmp_pa
     assert two.canary == seen.Canary(event(2).user_id, NOW, NOW, PARENT.decode().split("-")[1])
 
 
+def test_a_user_is_known_for_as_long_as_the_watermark_is_behind_and_no_longer(spark, tmp_path: Path):
+    (topic := tmp_path / "topic").mkdir()
+    records = spark.readStream.schema(RECORDS).option("maxFilesPerTrigger", 1).parquet(str(topic))
+    noted = spark.sparkContext.accumulator({}, seen.Noted())
+    counted: list[int] = []
+
+    def write(batch, _number):
+        counted.append(sum(row.users for row in batch.collect() if row.dimension == "all"))
+
+    lane = stats.by_minute(session.flat(records), 10, noted).writeStream.outputMode("update").foreachBatch(write)
+    known = []
+    for n, minute in enumerate((0, 9, 10.5, 11, 12)):  # somebody new each time, and always the first one
+        at = NOW + timedelta(minutes=minute)
+        rows = [(None, encode(event(one)), 0, 2 * n + one, at, []) for one in {0, n}]
+        spark.createDataFrame(rows, RECORDS).coalesce(1).write.mode("append").parquet(str(topic))
+        query = lane.option("checkpointLocation", str(tmp_path / "lane")).trigger(availableNow=True).start()
+        query.awaitTermination()
+        known += [one.numRowsTotal for one in query.lastProgress.stateOperators if "dedupe" in one.operatorName]
+    assert known == [1, 2, 3, 3, 5], "the first is let go after the batch that begins with their time behind"
+    assert counted == [1, 1, 1, 1, 2]
+
+
 def test_sums_are_those_that_the_audit_expects_also_of_all_dimensions_at_once(spark):
     events = [event(n) for n in range(20)]
     facts = [(e.user_id, NOW, NOW, e.location.country, e.gender, e.nat, e.dob.age) for e in events]
