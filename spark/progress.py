@@ -61,7 +61,7 @@ class Batch(msgspec.Struct, rename="camel"):
 
     @property
     def snapshot(self) -> int:
-        """After how many batches the state was last kept whole, by this process; NEVER if it was not."""
+        """After how many batches the state was last kept whole, by this run of the query; NEVER if it was not."""
         told = (one.custom_metrics.items() for one in self.state_operators)
         versions = [int(version) for some in told for name, version in some if name.startswith(SNAPSHOT)]
         return min(versions, default=NEVER)
@@ -80,7 +80,7 @@ class Progress(StreamingQueryListener):
         super().__init__()
         self._jvm = jvm
         self._ends: dict[str, dict[int, int]] = {}
-        self._first: dict[str, int] = {}
+        self._kept: dict[str, int] = {}
         settings = jvm.java.util.HashMap()
         for key, value in brokers.java().items():
             settings.put(key, value)
@@ -102,6 +102,8 @@ class Progress(StreamingQueryListener):
 
     def onQueryProgress(self, event: Any) -> None:  # noqa: N802
         batch = read(event.progress().json())
+        kept = self._kept[batch.name] = kept_whole(batch, self._kept.get(batch.name))
+        export(batch, kept)
         log.info(
             "batch done",
             lane=batch.name,
@@ -111,7 +113,6 @@ class Progress(StreamingQueryListener):
             started=batch.timestamp,
             ends=batch.ends,
         )
-        export(batch, self._first.setdefault(batch.name, batch.batch_id))
         self._ends[batch.name] = batch.ends
         try:
             self._commit(GROUPS[batch.name], batch.ends)
@@ -156,8 +157,17 @@ def reason(error: Py4JError) -> str:
 read = msgspec.json.Decoder(Batch).decode
 
 
-def export(batch: Batch, first: int) -> None:
-    """Set and count what LANE_* of the names says of one batch; `first` is the id of this process's first."""
+def kept_whole(batch: Batch, before: int | None) -> int:
+    """
+    After how many batches the state was last kept whole, as far as this process knows; `before` is what it knew.
+
+    A query that is started again does not tell what the one before it kept.
+    """
+    return max(batch.snapshot, batch.batch_id if before is None else before)
+
+
+def export(batch: Batch, kept: int) -> None:
+    """Set and count what LANE_* of the names says of one batch; its state was last whole after `kept` batches."""
     lane, ms, state = batch.name, batch.duration_ms, batch.state_operators
     metrics.counter(names.LANE_BATCHES).labels(lane).inc(batch.num_input_rows > 0)
     metrics.counter(names.LANE_ROWS).labels(lane).inc(batch.num_input_rows)
@@ -169,8 +179,7 @@ def export(batch: Batch, first: int) -> None:
     metrics.gauge(names.LANE_STATE_ROWS).labels(lane).set(sum(one.num_rows_total for one in state))
     metrics.gauge(names.LANE_STATE_BYTES).labels(lane).set(sum(one.memory_used_bytes for one in state))
     if state:
-        age = batch.batch_id + 1 - max(batch.snapshot, first)
-        metrics.gauge(names.LANE_SNAPSHOT_AGE).labels(lane).set(age)
+        metrics.gauge(names.LANE_SNAPSHOT_AGE).labels(lane).set(batch.batch_id + 1 - kept)
     metrics.counter(names.LANE_LATE_ROWS).labels(lane).inc(sum(one.num_rows_dropped_by_watermark for one in state))
     watermark = datetime.fromisoformat(batch.event_time.get("watermark", BEFORE_THE_FIRST))
     metrics.gauge(names.LANE_WATERMARK).labels(lane).set(watermark.timestamp())

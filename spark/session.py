@@ -61,7 +61,7 @@ def start(wanted: Settings) -> SparkSession:
     Start the session; its JVM ends with this process.
 
     Raises:
-        JarsMissing: the folder of jars is not there or empty.
+        JarsMissing: the folder of jars is not there or empty, or lacks the local files.
     """
     jars = sorted(str(jar) for jar in Path(wanted.spark_jars).glob("*.jar")) if wanted.spark_jars else []
     if not jars:
@@ -123,10 +123,17 @@ def start(wanted: Settings) -> SparkSession:
 
 
 def without_checksums(session: SparkSession) -> None:
-    """Hadoop writes a file of checksums beside each local one; the one object that does is this JVM's for all."""
+    """
+    Hadoop writes a file of checksums beside each local one; the one object that does is this JVM's for all.
+
+    Raises:
+        JarsMissing: it is not LOCAL_FILES.
+    """
     hadoop = session.sparkContext._jsc.hadoopConfiguration()
     jvm: Any = session._jvm
     files = jvm.org.apache.hadoop.fs.FileSystem.getLocal(hadoop)
+    if files.getClass().getName() != LOCAL_FILES:
+        raise JarsMissing(f"local files are {files.getClass().getName()}, not {LOCAL_FILES}: VIGIE_SPARK_JARS")
     files.setWriteChecksum(False)
     files.setVerifyChecksum(False)
 

@@ -65,7 +65,7 @@ _SCHEMA = pa.schema(
         ("age", pa.int32()),
     ]
 )
-NO_LONGER = {"spark.watermarkDelayMs": 0}  # than the watermark itself
+SLACK = {"spark.watermarkDelayMs": 60_000}  # for how long a user is kept when the watermark has passed
 AT_ONCE = 50  # rows of a batch: some 3 kB; at 5 Cassandra begins to warn
 Write = tuple[PreparedStatement, tuple[object, ...]]
 STORE_DOWN = (NoHostAvailable, DriverException)
@@ -125,15 +125,15 @@ def by_minute(messages: DataFrame, dedup_minutes: int, noted: Accumulator[Parts]
     """
     Count messages of users.raw, as `summed` has it.
 
-    A user is counted once if its copies are appended within `dedup_minutes` of each other. Spark would keep it until
-    the watermark is as far again behind what it knows as the column's delay: twice as long, and every batch looks at
-    each user that is kept.
+    A user is counted once if its copies are appended within `dedup_minutes` of each other, by partitions that are read
+    no further apart than SLACK. Spark would keep it for the column's delay beyond the watermark, twice as long, and
+    every batch looks at each user that is kept.
     """
     return summed(
         messages.select(*seen.COLUMNS)
         .mapInArrow(lambda parts: facts(parts, noted), FACTS)
         .withWatermark("at", f"{dedup_minutes} minutes")
-        .withMetadata("at", NO_LONGER)
+        .withMetadata("at", SLACK)
         .dropDuplicatesWithinWatermark(["user_id"])
     )
 

@@ -78,7 +78,7 @@ def main() -> None:
         F.from_json(F.col("value").cast("string"), SCHEMA).alias("user"), "partition", "offset", "timestamp"
     )
     sums = stats.summed(
-        users.withWatermark("timestamp", "30 minutes").select(
+        users.withWatermark("timestamp", "10 minutes").select(
             F.col("timestamp").alias("at"),
             F.col("user.fetched_at").alias("fetched_at"),
             F.col("user.location.country").alias("country"),

@@ -23,7 +23,7 @@ SUBJECTS = {
     "dashboard": {"sums", "newest users", "count of users", "refresh"},
     "viewers": {"refresh", "first run", "server"},
 }
-ABOVE_0 = {"drained", "over the network", "written to disk", "state", "state, memory"}
+ABOVE_0 = {"drained", "over the network", "state", "state, memory"}
 ABOVE_0 |= {"ingested", "answered, p50", "p95"}
 
 

@@ -128,7 +128,7 @@ def test_what_the_stats_lane_saw_reaches_the_driver_batch_by_batch(spark, tmp_pa
     assert two.canary == seen.Canary(event(2).user_id, NOW, NOW, PARENT.decode().split("-")[1])
 
 
-def test_a_user_is_known_for_as_long_as_the_watermark_is_behind_and_no_longer(spark, tmp_path: Path):
+def test_a_user_is_known_until_the_watermark_has_passed_by_a_minute_and_no_longer(spark, tmp_path: Path):
     (topic := tmp_path / "topic").mkdir()
     records = spark.readStream.schema(RECORDS).option("maxFilesPerTrigger", 1).parquet(str(topic))
     noted = spark.sparkContext.accumulator({}, seen.Noted())
@@ -139,14 +139,14 @@ def test_a_user_is_known_for_as_long_as_the_watermark_is_behind_and_no_longer(sp
 
     lane = stats.by_minute(session.flat(records), 10, noted).writeStream.outputMode("update").foreachBatch(write)
     known = []
-    for n, minute in enumerate((0, 9, 10.5, 11, 12)):  # somebody new each time, and always the first one
+    for n, minute in enumerate((0, 9, 11.5, 12, 13)):  # somebody new each time, and always the first one
         at = NOW + timedelta(minutes=minute)
         rows = [(None, encode(event(one)), 0, 2 * n + one, at, []) for one in {0, n}]
         spark.createDataFrame(rows, RECORDS).coalesce(1).write.mode("append").parquet(str(topic))
         query = lane.option("checkpointLocation", str(tmp_path / "lane")).trigger(availableNow=True).start()
         query.awaitTermination()
         known += [one.numRowsTotal for one in query.lastProgress.stateOperators if "dedupe" in one.operatorName]
-    assert known == [1, 2, 3, 3, 5], "the first is let go after the batch that begins with their time behind"
+    assert known == [1, 2, 3, 3, 5], "the first is let go after the batch that begins with their time a minute behind"
     assert counted == [1, 1, 1, 1, 2]
 
 

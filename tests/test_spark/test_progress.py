@@ -11,7 +11,7 @@ from kafka.errors import KafkaTimeoutError
 from observability import access, lag, metrics, names
 from services.contract import USERS
 from spark import behind
-from spark.progress import export, phases, read
+from spark.progress import export, kept_whole, phases, read
 
 PROGRESS = {
     "id": "11111111-1111-1111-1111-111111111111",
@@ -78,20 +78,20 @@ def test_a_batch_is_exported():
 
 
 @pytest.mark.parametrize(
-    ("versions", "age"),
+    ("versions", "before", "kept"),
     [
-        ((), 8),  # none that tells: as old as the process
-        ((-1, -1), 8),
-        ((200, -1), 8),  # one partition was never kept
-        ((200, 197), 4),
-        ((50, 50), 8),  # of an earlier run of the lane in another process: it is not told then, and yet
+        ((), None, 200),  # nothing tells: since this process's first batch
+        ((-1, -1), None, 200),
+        ((-1, -1), 190, 190),  # the query was started again, and has not kept it yet
+        ((198, -1), 190, 190),  # one partition's is as old as before
+        ((200, 197), 190, 197),
     ],
 )
-def test_the_age_of_the_states_snapshot_is_that_of_its_oldest_partition(versions, age):
+def test_the_state_was_kept_whole_when_its_oldest_partition_was(versions, before, kept):
     told = {f"SnapshotLastUploaded.partition_{n}_default": version for n, version in enumerate(versions)}
     operators = [one | {"customMetrics": told | {"rocksdbGetCount": 1}} for one in PROGRESS["stateOperators"]]
-    export(read(json.dumps(PROGRESS | {"batchId": 200, "stateOperators": operators})), 193)
-    assert value(names.LANE_SNAPSHOT_AGE) == age
+    batch = read(json.dumps(PROGRESS | {"batchId": 200, "stateOperators": operators}))
+    assert kept_whole(batch, before) == kept
 
 
 def test_phases_that_have_no_name_are_other():
