@@ -191,7 +191,7 @@ STATE = Row(
         ),
         lines(
             "Batches since it was kept whole",
-            "A saw, from a few to the batches of a minute: Spark keeps it whole each minute, a start reads the changes since.",
+            "A saw, from a few to the batches of a minute: Spark keeps it whole each minute; a start reads the rest.",
             "short",
             ask(highest(names.LANE_SNAPSHOT_AGE, "lane", LANE), NAME),
         ),
