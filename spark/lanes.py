@@ -42,6 +42,7 @@ log = logs.Log(__name__)
 Writer = Callable[[DataFrame, int], None]
 POOL = "spark.scheduler.pool"  # a core that is free goes to the pool with fewer; within one the first job goes first
 DAMAGED = ("log file", "STATE_STORE", "checkpoint", "CHECKPOINT", "metadata", "offset log")
+UNWRITTEN = "CANNOT_WRITE_STATE_STORE"  # a disk that is full, a folder without rights: what is there is whole
 
 
 @dataclass(frozen=True)
@@ -119,16 +120,22 @@ def once(lane: Lane, messages: DataFrame, place: str, wanted: Settings, stopping
     except PySparkException as error:
         if stopping.is_set():
             return
-        reason = str(error)[:1000]
-        if any(word in reason for word in DAMAGED):
-            reason = (
-                f"the checkpoint {place} may be damaged; the way back: `make down`, "
-                f"`.venv/bin/python -m spark.lanes --set-checkpoint-aside {lane.name}`, `make up`: the lane reads "
-                f"{USERS} again (docs/runbooks/lanes.md#lanestopped). Spark says: {reason}"
-            )
-        raise LaneFailed(reason) from None
+        raise LaneFailed(explained(str(error)[:1000], place, lane.name)) from None
     finally:
         up.set(0)
+
+
+def explained(reason: str, place: str, lane: str) -> str:
+    """Spark's reason, and what to do where the lane's checkpoint is."""
+    if UNWRITTEN in reason:
+        return f"the checkpoint {place} cannot be written: room, rights (`df`, `ls -l`). Spark says: {reason}"
+    if any(word in reason for word in DAMAGED):
+        return (
+            f"the checkpoint {place} may be damaged; the way back: `make down`, "
+            f"`.venv/bin/python -m spark.lanes --set-checkpoint-aside {lane}`, `make up`: the lane reads "
+            f"{USERS} again (docs/runbooks/lanes.md#lanestopped). Spark says: {reason}"
+        )
+    return reason
 
 
 def described(env: Mapping[str, str], stopping: threading.Event) -> list[Lane]:

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from spark.lanes import explained
+
 
 @pytest.mark.parametrize(
     ("wrong", "named"),
@@ -29,6 +31,21 @@ def test_a_wrong_setting_is_told_by_name_and_nothing_is_started(tmp_path, wrong,
     )
     assert done.returncode == 2
     assert named in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("[CANNOT_WRITE_STATE_STORE.CANNOT_COMMIT] Error writing state store files", "cannot be written"),
+        ("[CANNOT_LOAD_STATE_STORE.CANNOT_READ_DELTA_FILE] x.changelog is not there", "--set-checkpoint-aside stats"),
+        ("Incomplete log file in the offset log", "--set-checkpoint-aside stats"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_written_is_not_called_damaged(reason, said):
+    words = explained(f"[STREAM_FAILED] {reason}", "/state/data/checkpoints/stats", "stats")
+    assert said in words
+    assert reason in words
+    assert ("set-checkpoint-aside" in words) == ("set-checkpoint-aside" in said)
 
 
 def test_a_checkpoint_that_is_not_there_cannot_be_set_aside(tmp_path):
