@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from cassandra.cluster import Session
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Session
 from cassandra.concurrent import execute_concurrent
 from pymongo import MongoClient
 from pymongo.errors import BulkWriteError
@@ -66,6 +66,7 @@ class Sums:
     def __init__(self, session: Session, name: str, place: stores.Settings) -> None:
         """Make the keyspace and its tables."""
         self.session = session
+        session.get_execution_profile(EXEC_PROFILE_DEFAULT).request_timeout = HELD_MS / 1000  # held amid a question
         session.execute(KEYSPACE_CQL.format(keyspace=name, replication=place.cassandra_replication))
         for table in TABLES:
             session.execute(table.format(keyspace=name, minutes_ttl_s=place.minutes_days * stores.DAY_S))
