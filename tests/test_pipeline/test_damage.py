@@ -39,7 +39,7 @@ def test_a_damaged_checkpoint_stops_its_lane_alone_and_the_way_back_loses_nothin
     assert "stop them first" in stack.run(*aside).stderr
     stack.stop("spark")
     place = Path(checkpoint(stack.state.root, "stats"))
-    assert not list(place.rglob("*.crc")), "written by Hadoop's own local files, which start a process for each"
+    assert not list(place.rglob("*.crc")), "Hadoop writes checksums beside its files if nobody tells it not to"
     for file in (place / "offsets").iterdir():
         file.write_bytes(b"\0" * 40)
     stack.start("spark")
